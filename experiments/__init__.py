@@ -1,0 +1,1 @@
+"""Published runs as YAML files, and the command line that runs them."""

@@ -1,0 +1,1 @@
+"""Metrics: a pure function under a thin torchmetrics class."""
