@@ -1,0 +1,99 @@
+"""The table of an evaluation: the network's output beside the untouched input."""
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+
+from ops.metrics.lpips import Lpips
+from ops.metrics.masked_psnr import MaskedPSNR
+from ops.metrics.soft_iou import soft_iou
+
+DEFINITIONS = (
+    "RGB in [0, 1], no rounding, no border cut. psnr: mean over images, in dB. ssim: Gaussian "
+    "window 11, sigma 1.5. inside, outside: dB of the error pooled over the pixels of all images "
+    "where the input differs from the target by more than 3/255 (mean of RGB), and over the "
+    "others. soft_iou: predicted mask against the normalised difference of input and target."
+)
+
+
+class Row(nn.Module):
+    """The scores of one method; sums over images, exact over processes.
+
+    Args:
+        lpips: the distance to use, shared between rows; None leaves the column out.
+    """
+
+    def __init__(self, lpips: Lpips | None) -> None:
+        super().__init__()
+        names = ["psnr", "ssim", "soft_iou", "seconds"] + (["lpips"] if lpips else [])
+        self.means = nn.ModuleDict({name: MeanMetric() for name in names})
+        self.inside, self.outside = MaskedPSNR(), MaskedPSNR()
+        self._lpips = [lpips]  # in a list: not a part of this row
+
+    def update(self, output: Tensor, target: Tensor, region: Tensor) -> None:
+        """Adds images; `region` (b, 1, h, w) in {0, 1} says where a change was called for."""
+        psnr = peak_signal_noise_ratio(
+            output, target, data_range=1.0, dim=(1, 2, 3), reduction="none"
+        )
+        ssim = structural_similarity_index_measure(output, target, data_range=1.0, reduction="none")
+        self.mean("psnr").update(psnr)
+        self.mean("ssim").update(torch.as_tensor(ssim))
+        self.inside.update(output, target, region)
+        self.outside.update(output, target, 1 - region)
+        if self._lpips[0] is not None:
+            self.mean("lpips").update(self._lpips[0](output, target))
+
+    def compute(self) -> dict[str, float]:
+        """The scores; those that nothing was added to are left out."""
+        parts: dict[str, Metric] = {"inside": self.inside, "outside": self.outside}
+        parts = {name: self.mean(name) for name in self.means} | parts
+        return {name: float(part.compute()) for name, part in parts.items() if part.update_called}
+
+    def mean(self, name: str) -> MeanMetric:
+        """The mean over images that is called `name`."""
+        metric = self.means[name]
+        assert isinstance(metric, MeanMetric)
+        return metric
+
+
+class Scores(nn.Module):
+    """Rows `identity` (the input as the output) and `output`.
+
+    Args:
+        lpips_weights: file with AlexNet's weights; None leaves LPIPS out.
+    """
+
+    def __init__(self, lpips_weights: str | None = None) -> None:
+        super().__init__()
+        lpips = Lpips(lpips_weights) if lpips_weights else None
+        self.identity, self.output = Row(lpips), Row(lpips)
+
+    def update(
+        self,
+        image: Tensor,
+        output: Tensor,
+        target: Tensor,
+        region: Tensor,
+        masks: tuple[Tensor, Tensor] | None,
+        seconds: float,
+    ) -> None:
+        """Adds (b, 3, h, w) images, their (predicted, wanted) masks and the time they took."""
+        self.identity.update(image, target, region)
+        self.output.update(output.clamp(0, 1), target, region)
+        self.output.mean("seconds").update(seconds / len(image), weight=len(image))
+        if masks is not None:
+            self.output.mean("soft_iou").update(soft_iou(*masks))
+
+    def reset(self) -> None:
+        """Forgets all images."""
+        for module in self.modules():
+            if isinstance(module, Metric):
+                module.reset()
+
+    def table(self) -> dict[str, dict[str, float]]:
+        """The scores of each row by name."""
+        return {"identity": self.identity.compute(), "output": self.output.compute()}

@@ -1,0 +1,62 @@
+"""LPIPS with weights from files, so that nothing is downloaded."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Lpips:
+    """Learned perceptual distance, AlexNet form, version 0.1 (Zhang et al., CVPR 2018).
+
+    Its linear heads come with the package `lpips`; the backbone is torchvision's AlexNet, whose
+    weights are not part of any package.
+
+    Args:
+        weights: file with AlexNet's state dict in torchvision's naming (alexnet-owt-*.pth).
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if it is not AlexNet's state dict.
+        ModuleNotFoundError: if `lpips` is not installed.
+    """
+
+    def __init__(self, weights: str) -> None:
+        if not Path(weights).is_file():
+            raise FileNotFoundError(
+                f"no AlexNet weights at {weights}: give the path of torchvision's alexnet-owt "
+                "file, or leave lpips_weights empty to do without LPIPS"
+            )
+        self._network = _with_backbone(_untrained(), weights).eval().requires_grad_(False)
+
+    def __call__(
+        self, output: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
+    ) -> Float[Tensor, " b"]:
+        """The distance of each pair of images in [0, 1]."""
+        network = self._network.to(output.device)
+        with torch.no_grad():
+            return network(output, target, normalize=True).flatten()
+
+
+def _untrained() -> nn.Module:
+    try:
+        import lpips
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "LPIPS needs the package lpips: pip install -e '.[lpips]'"
+        ) from error
+    network: nn.Module = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    return network
+
+
+def _with_backbone(network: nn.Module, weights: str) -> nn.Module:
+    backbone = network.get_submodule("net")
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    wanted = {  # slice1.0.weight in lpips is features.0.weight in torchvision
+        name: "features." + name.split(".", 1)[1] for name in backbone.state_dict()
+    }
+    if not isinstance(state, dict) or not set(wanted.values()) <= state.keys():
+        raise ValueError(f"{weights} does not hold AlexNet's weights in torchvision's naming")
+    backbone.load_state_dict({ours: state[theirs] for ours, theirs in wanted.items()})
+    return network

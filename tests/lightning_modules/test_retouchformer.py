@@ -1,0 +1,135 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_modules.retouchformer import Faces, RetouchFormer, Seen, Terms
+from ops.nets.discriminator import PixelDiscriminator
+from ops.nets.features import RandomFeatures
+from ops.nets.prior import SharedPrior
+from ops.nets.retouchformer import MaskSize, TokenSize
+from ops.nets.retouchformer import RetouchFormer as Network
+from ops.nets.transformer import SelectiveBlock
+
+
+def module() -> RetouchFormer:
+    torch.manual_seed(0)
+    network = Network(
+        (8, 8, 8, 16),
+        2,
+        TokenSize(dim=16, levels=(0, 1, 2, 3), blocks=1),
+        lambda dim: SelectiveBlock(dim, heads=2),
+        lambda width: SharedPrior(width, codes=16, code_dim=8, widths=(8, 8, 8)),
+        MaskSize(base=8, multipliers=(1, 1), start=0.5),
+    )
+    for head in (network.decoder.head, network.prior.decoder.head):
+        nn.init.normal_(head.weight, std=0.1)  # zero would hide the gradients behind it
+    made = RetouchFormer(network, PixelDiscriminator((8, 8)), RandomFeatures(4))
+    made.log_terms = lambda *_, **__: None  # type: ignore[method-assign]
+    return made
+
+
+@pytest.fixture
+def faces() -> Faces:
+    torch.manual_seed(1)
+    raw = torch.rand(3, 3, 32, 32)
+    retouched = raw.clone()
+    retouched[:, :, 8:16, 8:16] += 0.1
+    retouched[2] = torch.rand(3, 32, 32)  # the unpaired one is of another person
+    return Faces(raw, retouched, 2)
+
+
+def moved(made: RetouchFormer, loss: torch.Tensor) -> set[str]:
+    """The parts of the training that a loss has a gradient for."""
+    made.zero_grad()
+    loss.backward()
+    names = [name for name, p in made.named_parameters() if p.grad is not None and p.grad.any()]
+    return {".".join(name.split(".")[:2]) for name in names}
+
+
+Loss = Callable[[RetouchFormer, Faces, Seen], torch.Tensor]
+CASES: dict[str, tuple[Loss, set[str]]] = {
+    "prior": (
+        lambda _, __, seen: seen.reconstruction.quantized.loss,
+        {"network.encoder", "network.prior"},
+    ),
+    "reconstruction": (
+        lambda made, faces, seen: made.reconstruction_loss(faces, seen),
+        {"network.encoder", "network.prior"},
+    ),
+    "mask": (lambda made, faces, seen: made.mask_loss(faces, seen), {"network.masks"}),
+    "output": (
+        lambda made, faces, seen: made.output_loss(faces, seen),
+        {
+            "network.encoder",
+            "network.tokenizer",
+            "network.transformer",
+            "network.detokenizer",
+            "network.decoder",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("term", CASES)
+def test_each_term_moves_only_what_the_paper_minimises_it_over(term: str, faces: Faces) -> None:
+    made = module()
+    loss, expected = CASES[term]
+    assert moved(made, loss(made, faces, made.see(faces))) == expected
+
+
+def test_the_discriminators_loss_moves_the_discriminator_alone(faces: Faces) -> None:
+    made = module()
+    loss = made.discriminator_loss(faces, made.see(faces))
+    assert {name.split(".")[0] for name in moved(made, loss)} == {"discriminator"}
+
+
+def test_the_sum_has_each_terms_weight(faces: Faces) -> None:
+    made = module()
+    seen = made.see(faces)
+    made.eval()  # the discriminator's spectral norm moves in training mode
+    whole = float(made.generator_loss(faces, seen).detach())
+    parts = {}
+    for name in ("prior", "mask", "output", "adversarial"):
+        made.terms = Terms(**dict.fromkeys(("prior", "mask", "output", "adversarial"), 0.0))
+        object.__setattr__(made.terms, name, 1.0)
+        parts[name] = float(made.generator_loss(faces, seen).detach())
+    assert whole == pytest.approx(sum(parts.values()), rel=1e-5)
+    assert all(parts.values())
+
+
+def test_only_pairs_enter_the_output_loss(faces: Faces) -> None:
+    made = module()
+    seen = made.see(faces)
+    other = faces._replace(retouched=faces.retouched.clone())
+    other.retouched[2] = 0
+    assert made.output_loss(faces, seen) == made.output_loss(other, seen)
+
+
+def test_the_teacher_holds_no_gradient_and_is_no_players(faces: Faces) -> None:
+    made = module()
+    teachers = {id(p) for p in made.network.masks.teacher.parameters()}
+    trained = {
+        id(p)
+        for optimizer in made.configure_optimizers()
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
+    assert teachers
+    assert not teachers & trained
+    assert len(trained) == sum(p.requires_grad for p in made.parameters())
+
+
+def test_restored_images_are_in_range_and_masks_are_given(faces: Faces) -> None:
+    restored = module().restore(faces.raw)
+    assert restored.mask is not None
+    assert restored.mask.shape == (3, 1, 32, 32)
+    low, high = restored.image.detach().aminmax()
+    assert 0 <= float(low) <= float(high) <= 1
+
+
+def test_wanted_is_what_the_retoucher_changed(faces: Faces) -> None:
+    wanted = module().wanted(faces.raw, faces.retouched)
+    assert wanted.region[0].sum() == 64
+    assert torch.equal(wanted.region[0] > 0, wanted.mask[0] > 0.3)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from lightning_modules.scores import Scores
+
+
+def images(seed: int) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(2, 3, 24, 24, generator=generator)
+    image = (target + 0.1 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    output = (target + 0.02 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    region = (torch.rand(2, 1, 24, 24, generator=generator) > 0.7).float()
+    return image, output, target, region
+
+
+@pytest.fixture
+def table() -> dict[str, dict[str, float]]:
+    scores = Scores()
+    for seed in (0, 1):
+        image, output, target, region = images(seed)
+        scores.update(image, output, target, region, (region, region), seconds=0.5)
+    return scores.table()
+
+
+def test_the_rows_agree_with_scikit_image(table: dict[str, dict[str, float]]) -> None:
+    psnr, ssim = [], []
+    for seed in (0, 1):
+        _, output, target, _ = (part.double().numpy() for part in images(seed))
+        for a, b in zip(output, target, strict=True):
+            psnr.append(peak_signal_noise_ratio(b, a, data_range=1))
+            planes = zip(a, b, strict=True)
+            ssim.append(np.mean([_ssim(plane, other) for plane, other in planes]))
+    assert table["output"]["psnr"] == pytest.approx(np.mean(psnr), abs=1e-4)
+    # torchmetrics reflects at the border and keeps it; scikit-image leaves five pixels out.
+    assert table["output"]["ssim"] == pytest.approx(np.mean(ssim), abs=2e-2)
+
+
+def _ssim(a: np.ndarray, b: np.ndarray) -> float:
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(a, b, data_range=1, **settings))
+
+
+def test_errors_inside_and_outside_the_region_are_pooled(
+    table: dict[str, dict[str, float]],
+) -> None:
+    inside, outside = [], []
+    for seed in (0, 1):
+        image, _, target, region = images(seed)
+        error = (image - target).square().mean(1, keepdim=True)
+        inside.append(error[region == 1])
+        outside.append(error[region == 0])
+    for name, parts in (("inside", inside), ("outside", outside)):
+        expected = -10 * torch.cat(parts).mean().log10()
+        assert table["identity"][name] == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_the_identity_row_has_no_mask_and_takes_no_time(
+    table: dict[str, dict[str, float]],
+) -> None:
+    assert table["output"]["soft_iou"] == 1.0
+    assert table["output"]["seconds"] == pytest.approx(0.25)
+    assert not {"soft_iou", "seconds", "lpips"} & table["identity"].keys()
+
+
+def test_scores_start_anew_after_a_reset() -> None:
+    scores = Scores()
+    scores.update(*images(0), None, seconds=1.0)
+    scores.reset()
+    scores.update(*images(1), None, seconds=1.0)
+    fresh = Scores()
+    fresh.update(*images(1), None, seconds=1.0)
+    assert scores.table() == fresh.table()
+
+
+def test_scores_leave_nothing_in_a_checkpoint() -> None:
+    assert not Scores().state_dict()
