@@ -4,4 +4,4 @@ import os
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the package index
 
-import ops  # noqa: E402, F401 - repairs torchvision before Lightning imports it
+import ops  # noqa: F401 - repairs torchvision before Lightning imports it
