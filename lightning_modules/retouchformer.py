@@ -9,6 +9,7 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from lightning_modules.base import Restored, Training, Wanted
+from ops.kernels.quantize import Codebook, perplexity
 from ops.losses.adversarial import discriminator_adversarial, generator_adversarial
 from ops.losses.consistency import consistency
 from ops.losses.mask import (
@@ -114,7 +115,7 @@ class RetouchFormer(Training):
         with self.turn("discriminator"):
             self.step("discriminator", self.discriminator_loss(faces, seen))
         self.network.update_teacher(self.terms.momentum)
-        self.network.prior.codebook.restart_dead_codes(seen.reconstruction.quantized.inputs)
+        self.refresh_dictionary(seen.reconstruction)
 
     def see(self, faces: Faces) -> Seen:
         """Everything that the losses need, from one pass of each network."""
@@ -122,9 +123,7 @@ class RetouchFormer(Training):
         retouched = network.reconstruct(faces.retouched, network.encode(faces.retouched))
         features = network.encode(faces.raw)
         with torch.no_grad():
-            network.prior.eval()  # raw faces must not count as use of the dictionary
             clean = network.reconstruct(faces.raw, features).image
-            network.prior.train()
         mask = network.soft_mask(faces.raw, clean)
         return Seen(
             retouched,
@@ -133,6 +132,15 @@ class RetouchFormer(Training):
             network.soft_mask(faces.retouched, retouched.image),
             network.retouch(faces.raw, features, mask),
         )
+
+    def refresh_dictionary(self, retouched: Reconstruction) -> None:
+        """Puts features of retouched faces in the place of codes that fell out of use."""
+        codebook = self.network.prior.codebook
+        assert isinstance(codebook, Codebook)
+        used = perplexity(retouched.quantized.indices, len(codebook.codes))
+        self.log_terms({"train/perplexity": used})
+        if self.terms.prior > 0:
+            codebook.restart_dead_codes(retouched.encoded, retouched.quantized.indices)
 
     def generator_loss(self, faces: Faces, seen: Seen) -> Tensor:
         """L_prior + L_con_rec + L_Hbar + L_H + L_con_x2y + L_adv_syn."""
