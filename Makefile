@@ -1,0 +1,105 @@
+# Visagist: every command of the suite. `make` alone lists them.
+#
+#   make train EXP=retouchformer_gamma0.1 SCALE=demo      train and evaluate, minutes on a CPU
+#   make train EXP=retouchformer_gamma0.1                 the published run, on every visible GPU
+#   make train EXP=... ARGS="--model.learning_rate=1e-4"  any setting, see `make show EXP=...`
+
+EXP ?= retouchformer_gamma0.1
+PYTHON ?= python3
+VENV ?= .venv
+RUNS ?= runs
+SET ?= ffhqr
+SIZE ?= 128
+TUNED ?= 1
+export RUNS
+
+# Everything a command needs lies in the virtual environment; this file's age says how old it is.
+READY := $(VENV)/.ready
+PY := $(VENV)/bin/python
+RUN_IT = $(TUNING) $(PY) -m experiments
+
+# Fresh large allocations and spinning threads cost more than most kernels (see the README).
+ifeq ($(TUNED),1)
+ifeq ($(shell uname -s),Linux)
+ifneq ($(shell getconf GNU_LIBC_VERSION 2>/dev/null),)
+TUNING := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456 \
+	OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
+endif
+endif
+endif
+
+# Options that every run takes; `draw` is what the demo and smoke scales make their data by.
+OPTIONS = $(if $(SCALE),--scale=$(SCALE)) $(if $(RUN),--run=$(RUN)) \
+	$(if $(DEVICES),--trainer.devices=$(DEVICES)) $(if $(NODES),--trainer.num_nodes=$(NODES)) \
+	$(if $(DATA_ROOT),--data.init_args.root=$(DATA_ROOT) --data.init_args.draw=null)
+
+.DEFAULT_GOAL := help
+.PHONY: help install train validate evaluate predict data prepare show list report sweep bench \
+	claims check test format layers clean
+
+help: ## list these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@echo "Variables: EXP SCALE RUN RESUME DEVICES NODES DATA_ROOT RUNS CKPT SET FROM TO SIZE SWEEP LOCAL TUNED ARGS"
+
+install: $(READY) ## make .venv from constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	@echo "installing into $(VENV); the first time takes a few minutes"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+train: $(READY) ## train EXP and evaluate its final weights (SCALE=demo|smoke, RESUME=1, RUN=name)
+	@$(RUN_IT) fit $(EXP) $(OPTIONS) $(if $(filter 1,$(RESUME)),--resume) $(ARGS)
+
+validate: $(READY) ## score a trained EXP on the validation split
+	@$(RUN_IT) validate $(EXP) $(OPTIONS) $(if $(CKPT),--ckpt=$(CKPT)) $(ARGS)
+
+evaluate: $(READY) ## score a trained EXP on the test split (CKPT=last|best|path)
+	@$(RUN_IT) test $(EXP) $(OPTIONS) $(if $(CKPT),--ckpt=$(CKPT)) $(ARGS)
+
+predict: $(READY) ## write the answers of a trained EXP as pictures
+	@$(RUN_IT) predict $(EXP) $(OPTIONS) $(if $(CKPT),--ckpt=$(CKPT)) $(ARGS)
+
+data: $(READY) ## draw a made-up data set: SET=ffhqr TO=folder SIZE=128
+	@$(PY) -m experiments data --set=$(SET) --to=$(or $(TO),data/$(SET)_drawn) --size=$(SIZE) $(ARGS)
+
+prepare: $(READY) ## make a data set from photographs: SET=ffhqr FROM=folder TO=folder SIZE=128
+	@$(PY) -m experiments prepare --set=$(SET) --from=$(FROM) --to=$(or $(TO),data/$(SET)) --size=$(SIZE) $(ARGS)
+
+show: $(READY) ## print EXP's merged settings, all defaults included
+	@$(PY) -m experiments show $(EXP) $(OPTIONS) $(ARGS)
+
+list: $(READY) ## name every experiment and its paper's numbers
+	@$(PY) -m experiments list
+
+report: $(READY) ## gather the results of all runs beside the papers' numbers
+	@$(PY) -m experiments report
+
+sweep: $(READY) ## run a W&B sweep file: SWEEP=file, LOCAL=1 without a server
+	@$(RUN_IT) sweep $(SWEEP) $(if $(filter 1,$(LOCAL)),--local $(if $(SCALE),--scale=$(SCALE))) $(ARGS)
+
+bench: $(READY) ## measure the kernels against their baselines
+	@$(TUNING) $(PY) -m benchmarks $(ARGS)
+
+claims: $(READY) ## check every number that the README states
+	@$(TUNING) $(PY) -m benchmarks claims $(ARGS)
+
+check: $(READY) layers ## formatting, lint, types, layers and tests, as in CI
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(PY) -m pytest -n 2 $(ARGS)
+
+test: check ## the same as check
+
+format: $(READY) ## format the code and mend what lint can mend
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+layers: $(READY) ## check which package may import which
+	@$(VENV)/bin/lint-imports
+
+clean: ## remove caches (not data, runs or .venv)
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

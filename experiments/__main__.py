@@ -1,0 +1,186 @@
+"""`python -m experiments`: the front of the command line, light until a command needs more."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from experiments.settings import Request, SettingsError, describe, names, nearest
+
+RUNS_AN_EXPERIMENT = {
+    "fit": "train an experiment, then evaluate its final weights",
+    "validate": "score a trained experiment on the validation split",
+    "test": "score a trained experiment on the test split and write its table",
+    "predict": "write a trained experiment's answers as pictures",
+    "show": "print an experiment's merged settings, all defaults included",
+}
+OTHERS = {
+    "list": "name every experiment, and the numbers that its paper printed",
+    "prepare": "make a data set from a folder of photographs",
+    "data": "draw a made-up data set in the folder layout of a real one",
+    "report": "gather the results of all runs beside the papers' numbers",
+    "sweep": "run a W&B sweep file; --local needs no server",
+}
+COMMANDS = RUNS_AN_EXPERIMENT | OTHERS
+ANY_SETTING = "Any setting is given as --key=value; `show NAME` prints them all."
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser without abbreviations, whose errors are one line."""
+
+    def __init__(self, command: str, about: str) -> None:
+        super().__init__(prog=f"python -m experiments {command}", description=about)
+        self.allow_abbrev = False
+
+    def error(self, message: str) -> NoReturn:
+        """Raises SettingsError instead of printing the usage."""
+        raise SettingsError(message)
+
+
+def truth(word: str) -> bool:
+    """What `true` or `false` on the command line means.
+
+    Raises:
+        ArgumentTypeError: if it is neither.
+    """
+    known = {"true": True, "1": True, "false": False, "0": False}
+    if word.lower() not in known:
+        raise argparse.ArgumentTypeError(f"must be true or false, got '{word}'")
+    return known[word.lower()]
+
+
+def read_request(command: str, arguments: Sequence[str]) -> Request:
+    """What the user asked for: the options of the front, and the settings left for the run.
+
+    Raises:
+        SettingsError: if no experiment is named or an option has a wrong value.
+    """
+    parser = Parser(command, f"{COMMANDS[command].capitalize()}. {ANY_SETTING}")
+    parser.add_argument("name", help="an experiment of `list`, or a run's config.yaml")
+    parser.add_argument("--scale", help="demo or smoke; the published run without it")
+    parser.add_argument("--run", help="another name for the run's folder")
+    if command == "fit":
+        parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+        parser.add_argument("--evaluate", type=truth, default=True, help="test after training")
+    if command in ("validate", "test", "predict"):
+        parser.add_argument("--ckpt", default="last", help="last, best or a path")
+    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help"):
+        raise SettingsError(f"name the experiment first: python -m experiments {command} NAME ...")
+    told, overrides = parser.parse_known_args(arguments)
+    if any(word.partition("=")[0] == "--config" for word in overrides):
+        raise SettingsError("no setting 'config'; name the file in place of the experiment")
+    return Request(
+        command=command,
+        name=told.name,
+        scale=told.scale or None,
+        run=told.run or None,
+        resume=getattr(told, "resume", False) or os.environ.get("RESUME") == "1",
+        evaluate=getattr(told, "evaluate", True),
+        checkpoint=getattr(told, "ckpt", "last"),
+        overrides=tuple(overrides),
+    )
+
+
+def list_experiments() -> int:
+    """Prints each experiment's name, what it is, and its paper's numbers."""
+    width = max((len(name) for name in names()), default=0)
+    for name in names():
+        comment, expected = describe(name)
+        numbers = ", ".join(f"{key} {value}" for key, value in expected.items())
+        sys.stdout.write(f"{name:{width}}  {comment}\n")
+        if numbers:
+            sys.stdout.write(f"{'':{width}}  expected: {numbers}\n")
+    return 0
+
+
+def draw_data(arguments: Sequence[str]) -> int:
+    """Draws a made-up data set.
+
+    Raises:
+        SettingsError: if an option is wrong or missing.
+    """
+    parser = Parser("data", f"{COMMANDS['data'].capitalize()}.")
+    parser.add_argument("--set", choices=["ffhqr"], default="ffhqr", help="whose layout")
+    parser.add_argument("--to", type=Path, required=True, help="the folder to write")
+    for name, default in {"train": 600, "val": 40, "test": 80, "size": 128, "seed": 0}.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+    told = parser.parse_args(arguments)
+    from datamodules.synthetic import DrawnSet, write_ffhqr
+
+    try:
+        faces = DrawnSet(told.train, told.val, told.test, told.size, told.seed)
+        write_ffhqr(told.to, faces)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    sys.stdout.write(f"{told.train + told.val + told.test} pairs of faces in {told.to}\n")
+    return 0
+
+
+def _help() -> str:
+    lines = [f"  {command:9} {about}" for command, about in COMMANDS.items()]
+    return (
+        "usage: python -m experiments COMMAND [NAME] [--scale=demo|smoke] [--key=value ...]\n\n"
+        + "\n".join(lines)
+        + "\n\nCOMMAND -h says more. $RUNS is the folder of runs (default runs/).\n"
+    )
+
+
+def _run_experiment(command: str, arguments: Sequence[str]) -> int:
+    request = read_request(command, arguments)
+    from experiments.settings import find
+
+    find(request.name)  # a misspelled name is told before torch is imported
+    from experiments import cli
+
+    return cli.run(request)
+
+
+def _dispatch(command: str, arguments: Sequence[str]) -> int:
+    if command not in COMMANDS:
+        hint = nearest(command, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+        raise SettingsError(f"no command '{command}'{hint}")
+    if command in RUNS_AN_EXPERIMENT:
+        return _run_experiment(command, arguments)
+    if command == "data":
+        return draw_data(arguments)
+    if command == "prepare":
+        from experiments import prepare
+
+        return prepare.main(list(arguments))
+    if command == "sweep":
+        from experiments import sweep
+
+        return sweep.main(arguments)
+    Parser(command, f"{COMMANDS[command].capitalize()}.").parse_args(arguments)
+    if command == "report":
+        from experiments import report
+
+        return report.main()
+    return list_experiments()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs a command; the exit code. What the user got wrong is told in one line, code 2."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_help())
+        return 0
+    command, *rest = arguments
+    try:
+        return _dispatch(command, rest)
+    except SettingsError as error:
+        if all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "SLURM_LOCALID")):
+            sys.stderr.write(f"error: {error}\n")  # once a machine, not once a process
+        return 2
+    except SystemExit as stop:
+        # Lightning turns Ctrl-C into code 1; the shell's convention is 128 + the signal.
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            return 130
+        raise
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,137 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.__main__ import COMMANDS, main, read_request
+from experiments.settings import ROOT, SettingsError
+
+HEAVY = ("torch", "pytorch_lightning", "jsonargparse", "numpy", "wandb", "rich", "omegaconf")
+
+
+def test_help_imports_nothing_heavy_and_is_fast():
+    code = (
+        "import sys, experiments.__main__ as m; m.main(['--help']); m.main(['fitt']);"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert time.monotonic() - start < 3
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
+    assert main(["--help"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"\n  {command} " in told for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict", "show", "list", "data"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "-h"])
+    assert stop.value.code == 0
+    assert f"python -m experiments {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fitt"], "no command 'fitt': did you mean 'fit'?"),
+        (["fit"], "required: name"),
+        (["fit", "--scale=demo"], "name the experiment first"),
+        (["fit", "no_such_experiment_at_all"], "no experiment 'no_such_experiment_at_all'"),
+        (["fit", "missing.yaml"], "no settings file at missing.yaml"),
+        (["fit", "x", "--evaluate=perhaps"], "must be true or false, got 'perhaps'"),
+        (["fit", "x", "--config=y.yaml"], "no setting 'config'"),
+        (["data"], "required: --to"),
+        (["list", "more"], "unrecognized arguments: more"),
+    ],
+)
+def test_what_the_user_got_wrong_is_one_line_and_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert told.err.startswith("error: ")
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+
+
+def test_data_draws_the_faces_that_were_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["data", f"--to={tmp_path}", "--train=2", "--val=1", "--test=1", "--size=32"]
+    assert main(arguments) == 0
+    assert str(tmp_path) in capsys.readouterr().out
+    assert len(list(tmp_path.rglob("*.png"))) == 8  # raw and retouched
+    assert main(["data", f"--to={tmp_path}", "--size=-1"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_an_error_is_told_once_a_machine_and_not_once_a_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert main(["fitt"]) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_settings_are_passed_on_and_options_are_read():
+    request = read_request(
+        "fit", ["x", "--scale=demo", "--model.width=3", "--resume", "--evaluate=false", "--run=y"]
+    )
+    assert request.overrides == ("--model.width=3",)
+    assert (request.scale, request.resume, request.evaluate, request.run) == (
+        "demo",
+        True,
+        False,
+        "y",
+    )
+
+
+def test_an_option_cannot_be_abbreviated():
+    request = read_request("fit", ["x", "--scal=demo"])
+    assert request.scale is None
+    assert request.overrides == ("--scal=demo",)
+
+
+def test_resume_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RESUME", "1")
+    assert read_request("fit", ["x"]).resume
+    monkeypatch.setenv("RESUME", "0")
+    assert not read_request("fit", ["x"]).resume
+
+
+def test_only_fit_can_resume_and_only_the_others_take_a_checkpoint():
+    assert read_request("test", ["x", "--ckpt=best"]).checkpoint == "best"
+    assert "--ckpt=best" in read_request("fit", ["x", "--ckpt=best"]).overrides
+
+
+def test_no_name_is_a_settings_error():
+    with pytest.raises(SettingsError, match="name"):
+        read_request("show", [])
+
+
+def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object) -> int:
+        try:
+            raise KeyboardInterrupt  # noqa: TRY301
+        except KeyboardInterrupt:
+            sys.exit(1)  # as Lightning does
+
+    monkeypatch.setattr("experiments.__main__._dispatch", interrupted)
+    assert main(["list"]) == 130
+
+
+def test_another_exit_code_passes_through(monkeypatch: pytest.MonkeyPatch):
+    def stopped(*_: object) -> int:
+        raise SystemExit(143)
+
+    monkeypatch.setattr("experiments.__main__._dispatch", stopped)
+    with pytest.raises(SystemExit) as stop:
+        main(["list"])
+    assert stop.value.code == 143
