@@ -1,8 +1,6 @@
-import io
 import os
 import struct
 import warnings
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,13 +18,9 @@ from datamodules.images import (
     resize,
     to_tensor,
 )
+from tests.datamodules.pictures import BROKEN, encoded, picture, png_header_of
 
 CHECKS = [read_image, check_image, check_header]
-
-
-def picture(height=40, width=48, channels=3, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (height, width, channels), np.uint8)
 
 
 def smooth(height=40, width=48):
@@ -159,38 +153,6 @@ def test_broken_metadata_neither_warns_nor_hides_the_picture(tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert read_image(path).shape == (40, 48, 3)
-
-
-def png_header_of(width, height):
-    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    packed = b"IDAT" + zlib.compress(b"\0" * 1000)
-    parts = [struct.pack(">I", 13), chunk, struct.pack(">I", zlib.crc32(chunk))]
-    parts += [struct.pack(">I", len(packed) - 4), packed, struct.pack(">I", zlib.crc32(packed))]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + b"\0\0\0\0IEND\xaeB`\x82"
-
-
-def encoded(kind, array=None, **options):
-    data = io.BytesIO()
-    Image.fromarray(picture() if array is None else array).save(data, kind, **options)
-    return data.getvalue()
-
-
-BROKEN = {
-    "empty.png": (b"", "empty"),
-    "truncated.png": (encoded("png")[:-200], "cannot be decoded"),
-    "cut_trailer.png": (encoded("png")[:-5], "cannot be decoded"),
-    "truncated.jpg": (encoded("jpeg")[:-200], "truncated"),
-    "truncated.webp": (encoded("webp")[:-200], "cannot be decoded"),
-    "truncated.tif": (encoded("tiff")[:-1000], "cannot be decoded"),
-    "signature_only.png": (encoded("png")[:8], "cannot be decoded"),
-    "text.png": (b"no picture, but words " * 20, "is not a PNG, JPEG, WebP or TIFF"),
-    "page.tif": (b"MMXXVI is a year " * 20, "cannot be decoded"),
-    "sound.webp": (b"RIFF\x00\x01\x00\x00WAVEfmt " + bytes(200), "cannot be decoded"),
-    "speck.png": (encoded("png", picture(1, 1)), "1 x 1, below 16 pixels"),
-    "sliver.png": (encoded("png", picture(15, 400)), "400 x 15, below 16 pixels"),
-    "bomb.png": (png_header_of(20000, 20000), "20000 x 20000, above 100000000 pixels"),
-    "float.tif": (encoded("tiff", np.zeros((40, 40), np.float32)), "32-bit values"),
-}
 
 
 @pytest.mark.parametrize("check", CHECKS)
