@@ -178,6 +178,14 @@ class FFHQR(pl.LightningDataModule):
         """
         return self._evaluation("test")
 
+    def predict_dataloader(self) -> DataLoader:
+        """The pairs of `test_dataloader`; `predict` writes an answer for each.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        return self._evaluation("test")
+
     def _training(self) -> SemiSupervisedPairs:
         pairs = of_split(self._pairs, "train")
         paired, others = paired_subset(pairs, self.gamma, self.seed)

@@ -223,6 +223,7 @@ def _silence() -> None:
         ".*does not have many workers.*",
         ".*dataloader is not resumable.*",
         ".*LeafSpec.*",
+        ".*in eval mode at the start of training.*",  # the mask's teacher, frozen features
         ".*no logger configured.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -71,8 +71,10 @@ class Training(pl.LightningModule, ABC):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.max_batches, self.learning_rate = max_batches, learning_rate
-        self.clip_norm = clip_norm or math.inf
+        # Plain numbers: the parser's own types end up in the optimisers, and a checkpoint that
+        # holds them cannot be read safely.
+        self.max_batches, self.learning_rate = int(max_batches), float(learning_rate)
+        self.clip_norm = float(clip_norm) or math.inf
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what seed_everything was given
         self.scores = Scores(lpips_weights)
         self.sheet = Sheet()
@@ -205,6 +207,10 @@ class Training(pl.LightningModule, ABC):
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Scores a batch."""
         self._evaluate(batch)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Restored:
+        """What the network makes of a batch's images."""
+        return self.restore(batch["image"])
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scores and writes the first faces as a picture."""

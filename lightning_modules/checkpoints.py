@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,8 @@ def write_checkpoint(state: object, path: Path) -> None:
         OSError: if the disk is full or the folder cannot be written; `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in path.parent.glob(f".{path.name}.*.tmp"):
+        left_by_a_kill.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -79,6 +82,10 @@ def read_checkpoint(path: Path) -> Any:
     _verify(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors and plain values; none of it was read"
+        ) from error
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read: {_first_line(error)}") from error
 

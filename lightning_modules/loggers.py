@@ -1,6 +1,7 @@
 """metrics.csv: every logged number of a run, one row a step, the same after any interruption."""
 
 import csv
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,12 @@ class CsvMetrics(Logger):
         """Takes up the file of an interrupted run, without the rows after `step`."""
         if not self._path.is_file():
             return
-        with self._path.open(newline="") as file:
-            rows = [
-                {name: float(value) for name, value in row.items() if value}
-                for row in csv.DictReader(file)
-            ]
+        written = self._path.read_text()
+        whole = written[: written.rfind("\n") + 1]  # a kill may have cut the last row short
+        rows = [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(io.StringIO(whole, newline=""))
+        ]
         self._rows = [row for row in rows if row["step"] <= step]
         self._rewrite()
         self._written = len(self._rows)

@@ -16,7 +16,7 @@ _library: torch.library.Library | None = None  # keeps the declarations alive
 
 
 def declare_missing_operators() -> None:
-    """torchvision's `nms` and `qnms` declared, if its extension does not load here."""
+    """Torchvision's `nms` and `qnms` declared, if its extension does not load here."""
     global _library  # noqa: PLW0603 - a second declaration would raise
     spec = importlib.util.find_spec("torchvision")  # does not import it
     on_gpu = torch.version.cuda is not None or torch.version.hip is not None

@@ -90,9 +90,3 @@ class TinyTraining(Training):
     def wanted(self, image: Tensor, target: Tensor) -> Wanted:
         difference = (image - target).abs().mean(1, keepdim=True)
         return Wanted(difference.clamp(0, 1), (difference > 3 / 255).float())
-
-    def forward(self, image: Tensor) -> Restored:
-        return self.restore(image)
-
-    def predict_step(self, batch: Pair, batch_idx: int) -> Restored:
-        return self.restore(batch["image"])

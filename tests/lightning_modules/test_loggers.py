@@ -43,3 +43,15 @@ def test_an_interrupted_file_goes_on_as_if_nothing_had_happened(tmp_path: Path) 
 def test_nothing_is_forgotten_where_there_is_no_file(tmp_path: Path) -> None:
     CsvMetrics(str(tmp_path)).forget_after(5)
     assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_a_row_cut_short_by_a_kill_is_written_again(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    log(whole, 1, 14)
+    log(broken, 1, 13)
+    path = broken / "metrics.csv"
+    path.write_text(path.read_text() + "1")  # the beginning of "14,..."
+    resumed = CsvMetrics(str(broken))
+    resumed.forget_after(13)
+    log(broken, 14, 14, resumed)
+    assert (whole / "metrics.csv").read_bytes() == (broken / "metrics.csv").read_bytes()

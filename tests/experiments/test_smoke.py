@@ -1,0 +1,96 @@
+"""Every experiment file, run for two steps; what it gives must be what it gave before."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.__main__ import main
+from experiments.settings import EXPERIMENTS, ROOT
+from lightning_modules.checkpoints import read_checkpoint
+
+GOLDEN = ROOT / "tests" / "golden"
+NAMES = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+REWRITE = "VISAGIST_WRITE_GOLDEN" in os.environ  # to be set by hand when a change is meant
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of drawn faces that all runs share."""
+    return f"--data.init_args.root={tmp_path_factory.mktemp('data') / 'faces'}"
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RUNS", str(tmp_path))
+    for name in ("RESUME", "LOCAL_RANK", "WANDB_SWEEP_ID", "WANDB_RUN_ID", "PL_GLOBAL_SEED"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def numbers(run: Path) -> list[dict[str, float]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_losses_are_what_they_were(name: str, runs: Path, data: str) -> None:
+    assert main(["fit", name, "--scale=smoke", data]) == 0
+    found = numbers(runs / f"{name}_smoke")
+    path = GOLDEN / f"{name}.json"
+    if REWRITE:
+        path.write_text(json.dumps(found, indent=1) + "\n")
+    expected = json.loads(path.read_text())
+    # After a step of Adam another processor's rounding shows sooner than before it.
+    for row, wanted, precision in zip(found, expected, (1e-5, 1e-3), strict=True):
+        assert row == pytest.approx(wanted, rel=precision, abs=1e-7)
+
+
+def test_every_golden_file_has_its_experiment() -> None:
+    tables = {path.stem for path in GOLDEN.glob("*.json")} - {"drawn_faces"}
+    assert tables == set(NAMES)
+
+
+def fit(data: str, *arguments: str) -> list[str]:
+    settings = ["--scale=smoke", "--max_batches=10", "--checkpoint_every=1", "--evaluate=false"]
+    name = "retouchformer_gamma0.1"
+    return [sys.executable, "-m", "experiments", "fit", name, *settings, data, *arguments]
+
+
+def go(command: list[str], runs: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "RUNS": str(runs), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(runs: Path, data: str) -> None:
+    assert go(fit(data, "--run=whole"), runs).wait() == 0
+    draw = random.Random(0)
+    for _ in range(2):
+        process = go(fit(data, "--run=killed", "--resume"), runs)
+        rows = runs / "killed" / "metrics.csv"
+        started = time.monotonic()
+        while process.poll() is None and not rows.exists() and time.monotonic() < started + 60:
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert go(fit(data, "--run=killed", "--resume"), runs).wait() == 0
+    whole, killed = weights(runs / "whole"), weights(runs / "killed")
+    assert whole.keys() == killed.keys()
+    assert [name for name in whole if not torch.equal(whole[name], killed[name])] == []
+    assert numbers(runs / "whole") == numbers(runs / "killed")
