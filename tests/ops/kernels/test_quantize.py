@@ -1,8 +1,5 @@
-import jaxtyping
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,21 +8,6 @@ from torch.utils._pytree import tree_leaves
 
 from ops.kernels import quantize
 from ops.kernels.quantize import Codebook, nearest_code, perplexity, prior_loss, straight_through
-
-
-@pytest.fixture
-def unchecked_types():
-    """No shape checks at run time: they would be traced along with the operator."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def worker(rank, function, folder):
-    store = dist.FileStore(str(folder / "store"), 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    torch.save(function(rank), folder / f"{rank}.pt")
-    dist.destroy_process_group()
 
 
 class LargestTensor(TorchDispatchMode):
@@ -246,9 +228,8 @@ def restart_in_parallel(rank):
     return {"z": z, "codes": codes, "restarts": (first, second), "state": book.state_dict()}
 
 
-def test_two_processes_end_with_the_same_codes_and_summed_uses(tmp_path):
-    mp.start_processes(worker, (restart_in_parallel, tmp_path), nprocs=2, start_method="fork")
-    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+def test_two_processes_end_with_the_same_codes_and_summed_uses(two_processes):
+    ranks = two_processes(restart_in_parallel)
     assert all(rank["restarts"] == (6, 3) for rank in ranks)
     for name, value in ranks[0]["state"].items():
         assert torch.equal(value, ranks[1]["state"][name])

@@ -1,4 +1,3 @@
-import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,14 +12,6 @@ from ops.kernels.selective_attention import (
     SelectiveAttention,
     selective_attention,
 )
-
-
-@pytest.fixture
-def unchecked_types():
-    """No shape checks at run time: they would be traced along with the operator."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def linears(d: int, dtype: torch.dtype = torch.float32) -> list[nn.Linear]:

@@ -1,18 +1,9 @@
-import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.kernels.windows import merge, partition
-
-
-@pytest.fixture
-def unchecked_types():
-    """No shape checks at run time: they would be traced along with the operator."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def places(levels: int, h: int, w: int) -> torch.Tensor:

@@ -1,39 +1,10 @@
-import jaxtyping
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_jaccard_index
 
 from ops.metrics.soft_iou import SoftIoU, soft_iou
-
-
-@pytest.fixture
-def unchecked_types():
-    """No shape checks at run time: they would be traced along with the operator."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def _work(rank, function, folder):
-    store = dist.FileStore(str(folder / "store"), 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    torch.save(function(rank), folder / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-@pytest.fixture
-def two_processes(tmp_path):
-    """Runs `function(rank)` in two processes joined by gloo; forked, which takes 0.3 s."""
-
-    def run(function):
-        mp.start_processes(_work, (function, tmp_path), nprocs=2, start_method="fork")
-        return [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-
-    return run
 
 
 @settings(max_examples=30, deadline=None)
