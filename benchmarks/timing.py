@@ -24,8 +24,7 @@ TUNED = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "268435456",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",
+    "GOMP_SPINCOUNT": "10000",
 }
 ENVIRONMENTS: dict[str, dict[str, str]] = {"default": {}, "tuned": TUNED}
 

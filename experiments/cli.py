@@ -196,7 +196,8 @@ class SuiteCLI(LightningCLI):
             report.show_metrics({name: float(value) for name, value in metrics.items()})
         elif self.model.results:
             tag = report.Tag(self.config.experiment, self.config.scale, self._images())
-            report.write_table(report.rows_of(self.model.results, tag), folder, DEFINITIONS)
+            notes = f"{DEFINITIONS} {self.model.caveat}".strip()
+            report.write_table(report.rows_of(self.model.results, tag), folder, notes)
         report.show_places(folder)
 
     def _images(self) -> int:

@@ -61,6 +61,7 @@ class Training(pl.LightningModule, ABC):
     """
 
     players: ClassVar[tuple[str, ...]] = ("generator",)
+    masked: ClassVar[bool] = False  # whether `restore` gives masks
 
     def __init__(
         self,
@@ -76,12 +77,13 @@ class Training(pl.LightningModule, ABC):
         self.max_batches, self.learning_rate = int(max_batches), float(learning_rate)
         self.clip_norm = float(clip_norm) or math.inf
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what seed_everything was given
-        self.scores = Scores(lpips_weights)
+        self.scores = Scores(lpips_weights, self.masked)
         self.sheet = Sheet()
         self.guard = LossGuard()
         self.batches_done = 0
         self.settings = ""  # the run's merged settings as YAML, carried by its checkpoints
         self.results: list[dict[str, Any]] = []  # the rows of the last test's table
+        self.caveat = ""  # what a reader of that table must know
 
     @abstractmethod
     def train_batch(self, batch: Any) -> None:

@@ -89,6 +89,7 @@ class RetouchFormer(Training):
     """
 
     players = ("generator", "discriminator")
+    masked = True
 
     def __init__(
         self,
@@ -104,7 +105,8 @@ class RetouchFormer(Training):
         super().__init__(max_batches, learning_rate, clip_norm, lpips_weights)
         self.network, self.discriminator, self.features = network, discriminator, features
         self.terms = terms
-        self.comparable = bool(features.comparable)
+        if not features.comparable:
+            self.caveat = "perceptual loss: on untrained features; not comparable with the paper."
 
     def train_batch(self, batch: Batch) -> None:
         """The paper's joint minimisation, the discriminator's turn, and the teacher's."""

@@ -25,11 +25,12 @@ class Row(nn.Module):
 
     Args:
         lpips: the distance to use, shared between rows; None leaves the column out.
+        further: names of means that the caller updates itself.
     """
 
-    def __init__(self, lpips: Lpips | None) -> None:
+    def __init__(self, lpips: Lpips | None, further: tuple[str, ...] = ()) -> None:
         super().__init__()
-        names = ["psnr", "ssim", "soft_iou", "seconds"] + (["lpips"] if lpips else [])
+        names = ["psnr", "ssim", *further] + (["lpips"] if lpips else [])
         self.means = nn.ModuleDict({name: MeanMetric() for name in names})
         self.inside, self.outside = MaskedPSNR(), MaskedPSNR()
         self._lpips = [lpips]  # in a list: not a part of this row
@@ -48,10 +49,10 @@ class Row(nn.Module):
             self.mean("lpips").update(self._lpips[0](output, target))
 
     def compute(self) -> dict[str, float]:
-        """The scores; those that nothing was added to are left out."""
+        """All scores: a process that saw no image takes part in the sums over processes too."""
         parts: dict[str, Metric] = {"inside": self.inside, "outside": self.outside}
         parts = {name: self.mean(name) for name in self.means} | parts
-        return {name: float(part.compute()) for name, part in parts.items() if part.update_called}
+        return {name: float(part.compute()) for name, part in parts.items()}
 
     def mean(self, name: str) -> MeanMetric:
         """The mean over images that is called `name`."""
@@ -65,12 +66,14 @@ class Scores(nn.Module):
 
     Args:
         lpips_weights: file with AlexNet's weights; None leaves LPIPS out.
+        masked: whether the method predicts masks, which Soft-IoU compares with the wanted ones.
     """
 
-    def __init__(self, lpips_weights: str | None = None) -> None:
+    def __init__(self, lpips_weights: str | None = None, masked: bool = False) -> None:
         super().__init__()
         lpips = Lpips(lpips_weights) if lpips_weights else None
-        self.identity, self.output = Row(lpips), Row(lpips)
+        own = ("seconds", "soft_iou") if masked else ("seconds",)
+        self.identity, self.output = Row(lpips), Row(lpips, own)
 
     def update(
         self,

@@ -17,7 +17,7 @@ def images(seed: int) -> tuple[torch.Tensor, ...]:
 
 @pytest.fixture
 def table() -> dict[str, dict[str, float]]:
-    scores = Scores()
+    scores = Scores(masked=True)
     for seed in (0, 1):
         image, output, target, region = images(seed)
         scores.update(image, output, target, region, (region, region), seconds=0.5)
