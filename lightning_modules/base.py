@@ -17,9 +17,9 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from lightning_modules.checkpoints import FORMAT, check_origin, check_shapes
-from lightning_modules.guard import BatchSkipped, LossGuard
+from lightning_modules.guard import BatchSkipped, LossGuard, names_in
 from lightning_modules.loggers import CsvMetrics
+from lightning_modules.origin import FORMAT, changed_settings, check_origin, check_shapes
 from lightning_modules.pictures import Sheet
 from lightning_modules.scores import Scores
 
@@ -62,6 +62,7 @@ class Training(pl.LightningModule, ABC):
 
     players: ClassVar[tuple[str, ...]] = ("generator",)
     masked: ClassVar[bool] = False  # whether `restore` gives masks
+    frozen: ClassVar[tuple[str, ...]] = ()  # parts that come from files, not from checkpoints
 
     def __init__(
         self,
@@ -104,7 +105,11 @@ class Training(pl.LightningModule, ABC):
 
     @final
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """Runs `train_batch`; a batch with a bad loss or gradient is left out and counted."""
+        """Runs `train_batch` up to the first bad loss or gradient, and counts where there is one.
+
+        What the players did in this batch before that one stands; its step and what would have
+        followed are left out.
+        """
         torch.manual_seed(_step_seed(self.seed, self.batches_done))
         self._set_learning_rates()
         try:
@@ -114,8 +119,8 @@ class Training(pl.LightningModule, ABC):
             self._report_skip(batch, str(skipped))
             self.guard.skip(str(skipped))
         finally:
+            self.log_terms({"train/skipped": float(self.guard.skipped)})
             self.batches_done += 1
-        self.log_terms({"train/skipped": float(self.guard.skipped)})
 
     @contextmanager
     def turn(self, player: str) -> Iterator[None]:
@@ -144,15 +149,8 @@ class Training(pl.LightningModule, ABC):
 
     def log_terms(self, terms: Mapping[str, Tensor | float], bar: bool = False) -> None:
         """Logs `terms` under the number of this batch, counted from 1."""
-        step = self.batches_done + (1 if "train/skipped" not in terms else 0)
         self.log_dict(dict(terms), prog_bar=bar, on_step=True, on_epoch=False)
-        self.log("step", float(step), on_step=True, on_epoch=False)
-
-    def on_fit_start(self) -> None:
-        """Remembers the learning rates that the schedule scales."""
-        for optimizer in self.trainer.optimizers:
-            for group in optimizer.param_groups:
-                group.setdefault("initial_lr", group["lr"])
+        self.log("step", float(self.batches_done + 1), on_step=True, on_epoch=False)
 
     def on_train_start(self) -> None:
         """Brings Lightning's counters to the batch from which the run goes on."""
@@ -171,23 +169,30 @@ class Training(pl.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the run's position; Lightning's loops start afresh, so their state is left out."""
         checkpoint.pop("loops", None)
+        weights = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in weights.items() if not self._is_frozen(k)}
         checkpoint["visagist"] = {
             "format": FORMAT,
             "method": type(self).__name__,
             "batches_done": self.batches_done,
+            "processes": self.trainer.world_size,
             "guard": self.guard.state(),
             "settings": self.settings,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes up the position that a checkpoint holds.
+        """Takes up the position that a checkpoint holds; says which settings are others now.
 
         Raises:
-            CheckpointError: if it is of another method, a newer version or other settings.
+            CheckpointError: if it is of another method, a newer version or other networks.
         """
         state = checkpoint.get("visagist", {"format": 0, "method": "something else"})
         check_origin(state, type(self).__name__)
-        check_shapes(self.state_dict(), checkpoint["state_dict"])
+        ours, theirs = self.state_dict(), checkpoint["state_dict"]
+        theirs |= {name: value for name, value in ours.items() if self._is_frozen(name)}
+        check_shapes(ours, theirs, state.get("path", "the checkpoint"))
+        for change in changed_settings(state["settings"], self.settings):
+            log.warning("going on with other settings: %s", change)
         self.batches_done = state["batches_done"]
         self.guard.restore(state["guard"])
         data = getattr(self._trainer, "datamodule", None)
@@ -219,7 +224,8 @@ class Training(pl.LightningModule, ABC):
         table = self.scores.table()
         named = {f"val/{name}": value for name, value in table["output"].items()}
         named |= {f"val/identity_{name}": value for name, value in table["identity"].items()}
-        named.pop("val/seconds", None)  # the rest of the log is the same in every run
+        for name in ("val/n", "val/identity_n", "val/seconds"):
+            named.pop(name)  # the rest of the log is the same in every run
         self.log_dict(named | {"step": float(self.batches_done)}, sync_dist=True)
         self._write_sheet(f"val_{self.batches_done:07d}.png")
 
@@ -233,11 +239,9 @@ class Training(pl.LightningModule, ABC):
 
     def _evaluate(self, batch: dict[str, Any]) -> None:
         image, target = batch["image"], batch["target"]
-        start = time.perf_counter()
+        start = _now(image)
         restored = self.restore(image)
-        if image.is_cuda:
-            torch.cuda.synchronize(image.device)
-        seconds = time.perf_counter() - start
+        seconds = _now(restored.image) - start
         wanted = self.wanted(image, target)
         masks = None if restored.mask is None else (restored.mask, wanted.mask)
         self.scores.update(image, restored.image, target, wanted.region, masks, seconds)
@@ -254,6 +258,9 @@ class Training(pl.LightningModule, ABC):
         for logger in self.trainer.loggers:
             self.sheet.send(picture, logger, name, self.batches_done)
 
+    def _is_frozen(self, name: str) -> bool:
+        return name.split(".")[0] in self.frozen
+
     def _optimizer(self, player: str) -> LightningOptimizer:
         optimizers = self.optimizers()
         listed = optimizers if isinstance(optimizers, list) else [optimizers]
@@ -263,11 +270,11 @@ class Training(pl.LightningModule, ABC):
         factor = cosine(self.batches_done / self.max_batches)
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
+                group["lr"] = self.learning_rate * factor
         self.log_terms({"train/learning_rate": self.learning_rate * factor})
 
     def _report_skip(self, batch: Any, reason: str) -> None:
-        files = ", ".join(_names(batch)) or "unknown files"
+        files = ", ".join(names_in(batch)) or "unknown files"
         log.warning("batch %d skipped: %s; files: %s", self.batches_done + 1, reason, files)
         path = Path(self.trainer.default_root_dir) / f"skipped_rank{self.global_rank}.csv"
         with path.open("a", newline="") as file:
@@ -278,13 +285,13 @@ class Training(pl.LightningModule, ABC):
             self.trainer.should_stop = True
 
 
+def _now(image: Tensor) -> float:
+    """Seconds of a clock, once the work on the image's device is done."""
+    if image.is_cuda:
+        torch.cuda.synchronize(image.device)
+    return time.perf_counter()
+
+
 def _step_seed(seed: int, step: int) -> int:
     """A seed of its own for every step; numbers near each other give unrelated draws."""
     return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) % 2**63
-
-
-def _names(batch: Any) -> list[str]:
-    if not isinstance(batch, Mapping):
-        return []
-    own = list(batch.get("name", []))
-    return own + [name for part in batch.values() for name in _names(part)]

@@ -4,7 +4,6 @@ import hashlib
 import os
 import pickle
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, Protocol, cast
@@ -13,7 +12,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-FORMAT = 1  # of what a training adds; larger numbers come from a newer version
+from lightning_modules.guard import LossGuard, StoppedByLosses
+
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64  # a zip archive may end in a comment; ours is the checksum
 _CHUNK = 1 << 24
@@ -90,36 +90,6 @@ def read_checkpoint(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read: {_first_line(error)}") from error
 
 
-def check_origin(state: Mapping[str, Any], method: str) -> None:
-    """Whether the suite's own part of a checkpoint can be used by `method`.
-
-    Raises:
-        CheckpointError: if it is from another method or a newer version.
-    """
-    if state["format"] > FORMAT:
-        raise CheckpointError(
-            f"the checkpoint has format {state['format']} and this version reads up to {FORMAT}: "
-            "update the suite"
-        )
-    if state["method"] != method:
-        raise CheckpointError(f"the checkpoint is of {state['method']}, not of {method}")
-
-
-def check_shapes(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:
-    """Whether weights fit a network.
-
-    Raises:
-        CheckpointError: naming the first that does not.
-    """
-    for name in sorted(ours.keys() | theirs.keys()):
-        here, there = (tuple(s[name].shape) if name in s else None for s in (ours, theirs))
-        if here != there:
-            raise CheckpointError(
-                f"the checkpoint does not fit these settings: {name} is {there} there and {here} "
-                "here; train with the settings of its config.yaml"
-            )
-
-
 def _verify(path: Path) -> None:
     size = path.stat().st_size - _COMMENT
     with path.open("rb") as file:
@@ -154,6 +124,7 @@ class Counted(Protocol):
     """What a callback has to know of a training."""
 
     batches_done: int
+    guard: LossGuard
 
     @property
     def trustworthy(self) -> bool:
@@ -174,7 +145,9 @@ class AtomicCheckpointIO(CheckpointIO):
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """The checkpoint at `path`, on the CPU; see `read_checkpoint` for what may be raised."""
-        return read_checkpoint(Path(path))
+        checkpoint: dict[str, Any] = read_checkpoint(Path(path))
+        checkpoint.get("visagist", {})["path"] = str(path)  # for what may be said of it later
+        return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
         """Deletes the file at `path`."""
@@ -183,6 +156,8 @@ class AtomicCheckpointIO(CheckpointIO):
 
 class Checkpoints(pl.Callback):
     """Writes last.ckpt between two batches and best.ckpt after a validation, and stops on signals.
+
+    previous.ckpt is the last.ckpt before; a run that its losses stop goes back to it.
 
     A state is saved before a batch starts: by then everything that belongs to the batch before it
     (steps, averages, validation, logged rows) has happened, so going on from it repeats nothing.
@@ -208,6 +183,11 @@ class Checkpoints(pl.Callback):
         """The checkpoint from which a run goes on."""
         return self.folder / "last.ckpt"
 
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before the last one."""
+        return self.folder / "previous.ckpt"
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listens for signals; Lightning gives the old handlers back at the end."""
         self._saved_at = cast(Counted, pl_module).batches_done
@@ -227,11 +207,19 @@ class Checkpoints(pl.Callback):
             raise SystemExit(128 + (self._received or signal.SIGTERM))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves best.ckpt where the monitored metric is better than ever."""
-        score = trainer.callback_metrics.get(self.monitor)
-        fitting = trainer.state.fn == "fit"
-        if fitting and score is not None and float(score) > self.best:
-            self.best = float(score)
+        """Saves best.ckpt where the monitored metric is better than ever.
+
+        Raises:
+            CheckpointError: if no such metric is logged.
+        """
+        if trainer.state.fn != "fit":
+            return
+        if self.monitor not in trainer.callback_metrics:
+            known = ", ".join(sorted(name for name in trainer.callback_metrics if "/" in name))
+            raise CheckpointError(f"monitor={self.monitor} is not logged; there are {known}")
+        score = float(trainer.callback_metrics[self.monitor])
+        if score > self.best:
+            self.best = score
             trainer.save_checkpoint(self.folder / "best.ckpt")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -240,6 +228,21 @@ class Checkpoints(pl.Callback):
         for number in self.signals:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Goes back one checkpoint if the last one may hold the weights that ruined the losses.
+
+        A step that is too large shows in the losses of the batch after it, when the weights may
+        have been saved already.
+        """
+        training = cast(Counted, pl_module)
+        ruined = training.batches_done - training.guard.in_a_row
+        if not isinstance(exception, StoppedByLosses) or self._saved_at < ruined:
+            return
+        if trainer.is_global_zero and self.previous.exists():
+            self.previous.replace(self.last)
 
     def state_dict(self) -> dict[str, Any]:
         """The best score so far."""
@@ -255,6 +258,9 @@ class Checkpoints(pl.Callback):
             return
         for logger in trainer.loggers:
             logger.save()
+        if trainer.is_global_zero and self.last.exists():
+            self.previous.unlink(missing_ok=True)
+            os.link(self.last, self.previous)  # the new file takes the name, not the place
         trainer.save_checkpoint(self.last)
         self._saved_at = batches_done
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -90,3 +91,11 @@ class LossGuard:
         self.history = {
             player: deque(values, maxlen=self.window) for player, values in state["history"].items()
         }
+
+
+def names_in(batch: object) -> list[str]:
+    """The names of all images in a batch, however its parts are nested."""
+    if not isinstance(batch, Mapping):
+        return []
+    own = list(batch.get("name", []))
+    return own + [name for part in batch.values() for name in names_in(part)]

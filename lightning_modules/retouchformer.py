@@ -72,10 +72,13 @@ class Seen(NamedTuple):
 class RetouchFormer(Training):
     """Prior, mask and retouching trained jointly, against a discriminator that sees the mask.
 
-    The paper writes four minimisations over {P, R}, {H}, {E, T, G} and {D}. The first three share
-    one optimiser here: apart from E, which the paper counts twice as well, their parameters are
-    disjoint and each term is detached from the parts it must not move, so that the sum's gradient
-    is each part's own.
+    The paper writes four optimisations, over {P, R}, {H}, {E, T, G} and {D}; L_prior and L_con_rec
+    stand in the first and the third. The first three share one optimiser here: their parameters
+    are disjoint and each term is detached from the parts it must not move, so that the gradient of
+    the terms' sum is each part's own.
+
+    A batch is a pair and an unpaired face for each process, so that both halves of the losses are
+    there in every step; the paper's batch of one image does not say which.
 
     Args:
         network: E, P, R, H, T and G.
@@ -90,6 +93,7 @@ class RetouchFormer(Training):
 
     players = ("generator", "discriminator")
     masked = True
+    frozen = ("features",)
 
     def __init__(
         self,
@@ -107,6 +111,16 @@ class RetouchFormer(Training):
         self.terms = terms
         if not features.comparable:
             self.caveat = "perceptual loss: on untrained features; not comparable with the paper."
+
+    def prepare_data(self) -> None:
+        """Looks at the size of the pictures before anything is read.
+
+        Raises:
+            ValueError: if the network cannot take it.
+        """
+        size = getattr(getattr(self.trainer, "datamodule", None), "size", None)
+        if size is not None and size % (multiple := self.network.multiple(size)):
+            raise ValueError(f"data.init_args.size must be a multiple of {multiple}, got {size}")
 
     def train_batch(self, batch: Batch) -> None:
         """The paper's joint minimisation, the discriminator's turn, and the teacher's."""

@@ -1,8 +1,10 @@
 """The table of an evaluation: the network's output beside the untouched input."""
 
+import math
+
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric, Metric, SumMetric
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
@@ -12,8 +14,10 @@ from ops.metrics.lpips import Lpips
 from ops.metrics.masked_psnr import MaskedPSNR
 from ops.metrics.soft_iou import soft_iou
 
+CEILING = 10 * math.log10(12 * 255**2)  # dB of rounding to 8 bits, which no target is above
 DEFINITIONS = (
-    "RGB in [0, 1], no rounding, no border cut. psnr: mean over images, in dB. ssim: Gaussian "
+    "RGB in [0, 1], no rounding, no border cut. psnr: mean over images, in dB, each counted as "
+    "58.92 at most (the error of rounding to 8 bits). ssim: Gaussian "
     "window 11, sigma 1.5. inside, outside: dB of the error pooled over the pixels of all images "
     "where the input differs from the target by more than 3/255 (mean of RGB), and over the "
     "others. soft_iou: predicted mask against the normalised difference of input and target."
@@ -33,6 +37,7 @@ class Row(nn.Module):
         names = ["psnr", "ssim", *further] + (["lpips"] if lpips else [])
         self.means = nn.ModuleDict({name: MeanMetric() for name in names})
         self.inside, self.outside = MaskedPSNR(), MaskedPSNR()
+        self.count = SumMetric()
         self._lpips = [lpips]  # in a list: not a part of this row
 
     def update(self, output: Tensor, target: Tensor, region: Tensor) -> None:
@@ -41,7 +46,8 @@ class Row(nn.Module):
             output, target, data_range=1.0, dim=(1, 2, 3), reduction="none"
         )
         ssim = structural_similarity_index_measure(output, target, data_range=1.0, reduction="none")
-        self.mean("psnr").update(psnr)
+        self.mean("psnr").update(psnr.clamp(max=CEILING))
+        self.count.update(len(output))
         self.mean("ssim").update(torch.as_tensor(ssim))
         self.inside.update(output, target, region)
         self.outside.update(output, target, 1 - region)
@@ -52,7 +58,8 @@ class Row(nn.Module):
         """All scores: a process that saw no image takes part in the sums over processes too."""
         parts: dict[str, Metric] = {"inside": self.inside, "outside": self.outside}
         parts = {name: self.mean(name) for name in self.means} | parts
-        return {name: float(part.compute()) for name, part in parts.items()}
+        scores = {name: float(part.compute()) for name, part in parts.items()}
+        return {"n": int(self.count.compute())} | scores
 
     def mean(self, name: str) -> MeanMetric:
         """The mean over images that is called `name`."""

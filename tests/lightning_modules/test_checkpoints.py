@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from lightning_modules.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
+from tests.lightning_modules.tiny import Tiny, TinyData, numbers, train, trainer
 
 STATE = {"weights": torch.arange(3000.0), "step": 7, "names": ["a", "b"]}
 
@@ -61,16 +62,22 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 class Payload:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
+    def __init__(self, call: tuple) -> None:
+        self.call = call
 
     def __reduce__(self) -> tuple:
-        return os.system, (f"touch {self.marker}",)
+        return self.call
 
 
-def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["state_dict", "hyper_parameters"])
+@pytest.mark.parametrize("way", ["system", "eval", "exec"])
+def test_code_in_a_checkpoint_is_refused_and_does_not_run(
+    tmp_path: Path, place: str, way: str
+) -> None:
     path, marker = tmp_path / "evil.ckpt", tmp_path / "ran"
-    write_checkpoint({"weights": Payload(marker)}, path)
+    code = f"open({str(marker)!r}, 'w')"
+    calls = {"system": (os.system, (f"touch {marker}",)), "eval": (eval, (code,))}
+    write_checkpoint({place: Payload(calls.get(way, (exec, (code,))))}, path)
     with pytest.raises(CheckpointError, match=r"evil\.ckpt holds more than tensors"):
         read_checkpoint(path)
     assert not marker.exists()
@@ -136,3 +143,24 @@ def test_saving_takes_no_second_copy_in_memory(tmp_path: Path) -> None:
     write_checkpoint(state, tmp_path / "large.ckpt")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 20_000  # kB; Lightning's own saving needs as much again as the state
+
+
+def test_a_metric_that_is_not_logged_cannot_choose_the_best_checkpoint(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.callbacks[0].monitor = "val/pnsr"
+    with pytest.raises(CheckpointError, match=r"monitor=val/pnsr is not logged; there are .*psnr"):
+        run.fit(Tiny(8), TinyData())
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation(tmp_path: Path) -> None:
+    train(tmp_path)
+    table = [row for row in numbers(tmp_path) if row["val/psnr"]]
+    best = max(table, key=lambda row: float(row["val/psnr"]))
+    saved = read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["visagist"]["batches_done"]
+    assert saved == int(best["step"])
+
+
+def test_the_previous_checkpoint_is_kept(tmp_path: Path) -> None:
+    train(tmp_path, batches=5)
+    previous = read_checkpoint(tmp_path / "checkpoints" / "previous.ckpt")
+    assert previous["visagist"]["batches_done"] == 4

@@ -76,3 +76,11 @@ def test_scores_start_anew_after_a_reset() -> None:
 
 def test_scores_leave_nothing_in_a_checkpoint() -> None:
     assert not Scores().state_dict()
+
+
+def test_an_image_that_equals_its_target_counts_as_rounded_to_eight_bits() -> None:
+    scores = Scores()
+    image, _, target, region = images(0)
+    scores.update(image, target, target, region, None, seconds=1.0)
+    assert scores.table()["output"]["psnr"] == pytest.approx(58.92, abs=0.005)
+    assert scores.table()["output"]["n"] == 2

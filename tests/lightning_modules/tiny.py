@@ -1,7 +1,9 @@
 """A two-player Training small enough to be run many times, and its data."""
 
+import csv
 from pathlib import Path
 
+import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.stream import StepSampler, sample_generator
 from lightning_modules.base import Restored, Training, Wanted
-from lightning_modules.checkpoints import AtomicCheckpointIO, Checkpoints
+from lightning_modules.checkpoints import (
+    AtomicCheckpointIO,
+    Checkpoints,
+    read_checkpoint,
+    write_checkpoint,
+)
 from lightning_modules.loggers import CsvMetrics
 
 
@@ -120,3 +127,53 @@ class StopAfter(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Tiny, *_: object) -> None:
         if pl_module.batches_done >= self.batches:
             raise SystemExit("killed")
+
+
+def train(
+    folder: Path, batches: int = 30, workers: int = 0, stop: int | None = None, **settings: object
+) -> tuple[Tiny, pl.Trainer]:
+    torch.manual_seed(11)
+    module, data = Tiny(batches), TinyData(num_workers=workers)
+    callbacks = [StopAfter(stop)] if stop is not None else []
+    run = trainer(folder, callbacks=callbacks, **settings)
+    last = folder / "checkpoints" / "last.ckpt"
+    if stop is None:
+        run.fit(module, data, ckpt_path=last if last.exists() else None)
+    else:
+        with pytest.raises(SystemExit):
+            run.fit(module, data, ckpt_path=last if last.exists() else None)
+    return module, run
+
+
+def everything(folder: Path) -> dict:
+    state = read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    wanted = ("state_dict", "optimizer_states", "visagist", "callbacks")
+    return {name: state[name] for name in wanted}
+
+
+def differences(a: object, b: object, path: str = "") -> list[str]:
+    """Where two checkpoints differ by as little as a bit."""
+    if isinstance(a, torch.Tensor):
+        return [] if torch.equal(a, b) else [path]
+    if isinstance(a, dict):
+        if a.keys() != b.keys():
+            return [f"{path}: {sorted(map(str, a.keys() ^ b.keys()))}"]
+        return [place for key in a for place in differences(a[key], b[key], f"{path}/{key}")]
+    if isinstance(a, list | tuple):
+        if len(a) != len(b):
+            return [f"{path}: {len(a)} and {len(b)} entries"]
+        pairs = enumerate(zip(a, b, strict=True))
+        return [place for i, (x, y) in pairs for place in differences(x, y, f"{path}/{i}")]
+    return [] if a == b else [f"{path}: {a} and {b}"]
+
+
+def numbers(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def change(folder: Path, **changes: object) -> None:
+    path = folder / "checkpoints" / "last.ckpt"
+    state = read_checkpoint(path)
+    state["visagist"] |= changes
+    write_checkpoint(state, path)
