@@ -78,12 +78,12 @@ report: $(READY) ## gather the results of all runs beside the papers' numbers
 	@$(PY) -m experiments report
 
 sweep: $(READY) ## run a W&B sweep file: SWEEP=file, LOCAL=1 without a server
-	@$(RUN_IT) sweep $(SWEEP) $(if $(filter 1,$(LOCAL)),--local $(if $(SCALE),--scale=$(SCALE))) $(ARGS)
+	@$(RUN_IT) sweep $(SWEEP) $(if $(filter 1,$(LOCAL)),--local) $(OPTIONS) $(ARGS)
 
 bench: $(READY) ## measure the kernels against their baselines
 	@$(TUNING) $(PY) -m benchmarks $(ARGS)
 
-claims: $(READY) ## check every number that the README states
+claims: $(READY) ## runs killed in many places, against a whole one
 	@$(TUNING) $(PY) -m benchmarks claims $(ARGS)
 
 check: $(READY) layers ## formatting, lint, types, layers and tests, as in CI

@@ -21,7 +21,15 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from experiments import report
 from experiments.messages import one_line, plain
-from experiments.parts import Record, run_callbacks, run_loggers, run_strategy
+from experiments.parts import (
+    DECIDED_HERE,
+    Record,
+    check_precision,
+    instead,
+    run_callbacks,
+    run_loggers,
+    run_strategy,
+)
 from experiments.settings import (
     Request,
     SettingsError,
@@ -36,14 +44,7 @@ from lightning_modules.checkpoints import AtomicCheckpointIO, CheckpointError
 from lightning_modules.guard import StoppedByLosses
 from lightning_modules.scores import DEFINITIONS
 
-# What the suite decides itself, so that no setting of the Trainer can contradict it.
-DECIDED_HERE = {
-    "logger",
-    "default_root_dir",
-    "enable_checkpointing",
-    "enable_progress_bar",
-    "plugins",
-}
+NOT_WRITTEN = "could not write"  # how a checkpoint that found no room on the disk begins
 
 # Whenever they come up, it is the user's settings or files that are at fault.
 WRONG_SETTINGS = (
@@ -133,7 +134,9 @@ class SuiteCLI(LightningCLI):
             self.config = parser.parse_args(args)
         except SettingsError as error:
             known = [action.dest for action in parser._actions]
-            raise SettingsError(one_line(str(error), self.given, known)) from None
+            line = one_line(str(error), self.given, known)
+            raise SettingsError(instead(line, known)) from None
+        check_precision(self.config.trainer.precision)
         self.text = parser.dump(self.config, skip_unset=False)
 
     def _parse_ckpt_path(self) -> None:
@@ -167,11 +170,12 @@ class SuiteCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = [*run_callbacks(folder, self.config), self.record]
         return super().instantiate_trainer(
             default_root_dir=str(folder),
-            logger=run_loggers(folder, self.config) if fits else False,
+            logger=run_loggers(folder, self.config, self.checkpoint) if fits else False,
+            max_epochs=1,  # the endless stream, which the training ends at max_batches
             enable_checkpointing=False,
             enable_progress_bar=False,
             plugins=[AtomicCheckpointIO()],
-            strategy=run_strategy(self.config.trainer),
+            strategy=run_strategy(self.config_init.trainer),
             **kwargs,
         )
 
@@ -195,15 +199,10 @@ class SuiteCLI(LightningCLI):
             metrics = self.trainer.callback_metrics
             report.show_metrics({name: float(value) for name, value in metrics.items()})
         elif self.model.results:
-            tag = report.Tag(self.config.experiment, self.config.scale, self._images())
+            tag = report.Tag(self.config.experiment, self.config.scale, self.model.caveat)
             notes = f"{DEFINITIONS} {self.model.caveat}".strip()
             report.write_table(report.rows_of(self.model.results, tag), folder, notes)
         report.show_places(folder)
-
-    def _images(self) -> int:
-        loader: Any = self.trainer.test_dataloaders
-        batches = int(sum(self.trainer.num_test_batches))
-        return min(len(loader.dataset), batches * (loader.batch_size or 1))
 
 
 @contextmanager
@@ -257,6 +256,11 @@ def run(request: Request) -> int:
         return 3
     except WRONG_SETTINGS as error:
         raise SettingsError(plain(str(error))) from error
+    except OSError as error:
+        if not str(error).startswith(NOT_WRITTEN):
+            raise
+        sys.stderr.write(f"stopped: {error}\n")
+        return 1
     except ValueError as error:
         if cli.record.data_ready:
             raise  # a fault of the programme: the whole traceback is wanted

@@ -1,5 +1,9 @@
 """What goes into a run's Trainer: callbacks, loggers and the strategy for several processes."""
 
+import difflib
+import os
+import re
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +18,70 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from experiments import environment
 from experiments.progress import Progress
-from experiments.settings import SettingsError, first_process
-from lightning_modules.checkpoints import Checkpoints
+from experiments.settings import SettingsError, first_process, need_wandb, need_wandb_key
+from lightning_modules.checkpoints import Checkpoints, read_checkpoint
 from lightning_modules.loggers import CsvMetrics
+
+_LENGTH = "the length of a run is max_batches"
+_CLIPPING = "gradients are clipped by model.init_args.clip_norm"
+_BATCH = "the size of a batch is data.init_args.batch_size"
+
+# Settings of the Trainer that would end or break a run over one endless stream, and ours instead.
+INSTEAD = {
+    "trainer.max_epochs": _LENGTH,
+    "trainer.min_epochs": _LENGTH,
+    "trainer.max_steps": _LENGTH,
+    "trainer.min_steps": _LENGTH,
+    "trainer.limit_train_batches": _LENGTH,
+    "trainer.fast_dev_run": f"{_LENGTH}, and --scale=smoke is two batches",
+    "trainer.overfit_batches": _LENGTH,
+    "trainer.accumulate_grad_batches": _BATCH,
+    "trainer.gradient_clip_val": _CLIPPING,
+    "trainer.gradient_clip_algorithm": f"{_CLIPPING}, always by their norm",
+}
+
+# What the suite decides itself, so that no setting of the Trainer can contradict it.
+DECIDED_HERE = {
+    "logger",
+    "default_root_dir",
+    "enable_checkpointing",
+    "enable_progress_bar",
+    "plugins",
+    *(key.removeprefix("trainer.") for key in INSTEAD),
+}
+
+# A step is judged by the norm of its gradients, and taken on the weights themselves.
+PRECISIONS = (None, "32-true", "64-true", "bf16-mixed")
 
 # A rank that waits longer than this for another has lost it: fail instead of hanging.
 RANKS_WAIT = timedelta(minutes=10)
+
+_NOT_IN_AN_ID = r"[^\w.-]"  # W&B refuses most of it
+
+
+def instead(line: str, known: Iterable[str]) -> str:
+    """The line about an unknown setting; for one that the suite has its own for, it names that."""
+    unknown = re.match(r"no setting '(trainer\.\w+)'", line)
+    if unknown is None:
+        return line
+    key = unknown.group(1)
+    closest = difflib.get_close_matches(key, [*known, *INSTEAD], n=1)
+    return f"no setting '{key}': {INSTEAD[closest[0]]}" if set(closest) & set(INSTEAD) else line
+
+
+def check_precision(precision: Any) -> None:
+    """Nothing, for a precision that the steps of a training can work in.
+
+    Raises:
+        SettingsError: if it scales losses or keeps rounded weights.
+    """
+    if precision in PRECISIONS:
+        return
+    known = ", ".join(filter(None, PRECISIONS))
+    raise SettingsError(
+        f"{precision} cannot work here: steps are judged by gradients that no scaler stretched and "
+        f"taken on unrounded weights; trainer.precision must be one of {known}"
+    )
 
 
 def run_callbacks(run_dir: Path, settings: Namespace) -> list[pl.Callback]:
@@ -30,30 +92,44 @@ def run_callbacks(run_dir: Path, settings: Namespace) -> list[pl.Callback]:
     return [Progress(), checkpoints, Predictions(run_dir / "predictions")]
 
 
-def run_loggers(run_dir: Path, settings: Namespace) -> list[Logger]:
+def run_loggers(run_dir: Path, settings: Namespace, checkpoint: str | None = None) -> list[Logger]:
     """Where a training's numbers go: metrics.csv, TensorBoard, and W&B if it is asked for.
+
+    Args:
+        run_dir: the run's folder.
+        settings: of the run.
+        checkpoint: where the run goes on from; TensorBoard hides the points that come again.
 
     Raises:
         SettingsError: if W&B is asked for and cannot be used.
+        CheckpointError: if the checkpoint cannot be read.
     """
-    board = TensorBoardLogger(str(run_dir), name="tensorboard", version="")
+    again = _first_new_batch(checkpoint) if checkpoint and first_process() else None
+    board = TensorBoardLogger(str(run_dir), name="tensorboard", version="", purge_step=again)
     loggers: list[Logger] = [CsvMetrics(str(run_dir)), board]
     return loggers if settings.wandb == "off" else [*loggers, _wandb(run_dir, settings.wandb)]
 
 
+def _first_new_batch(checkpoint: str) -> int | None:
+    """The number, counted from 1, of the batch after a checkpoint; None if it tells none."""
+    state = read_checkpoint(Path(checkpoint)).get("visagist", {})
+    return state["batches_done"] + 1 if "batches_done" in state else None
+
+
 def _wandb(run_dir: Path, mode: str) -> Logger:
-    try:
-        import wandb
-        from pytorch_lightning.loggers import WandbLogger
-    except ImportError as error:
-        raise SettingsError(
-            "wandb is not installed: pip install -e '.[wandb]', or set --wandb=off"
-        ) from error
-    if mode == "online" and first_process() and not wandb.login(prompt=False, verify=False):
-        raise SettingsError("W&B has no API key: run `wandb login`, or set --wandb=offline")
+    need_wandb("set --wandb=off")
+    if mode == "online":
+        need_wandb_key("set --wandb=offline")
+    from pytorch_lightning.loggers import WandbLogger
+
     run_dir.mkdir(parents=True, exist_ok=True)  # else W&B writes to the temporary folder
     return WandbLogger(
-        project="visagist", name=run_dir.name, save_dir=str(run_dir), offline=mode == "offline"
+        project="visagist",
+        name=run_dir.name,
+        id=os.environ.get("WANDB_RUN_ID") or re.sub(_NOT_IN_AN_ID, "-", run_dir.name),
+        resume="allow",  # a run that goes on does so on the server too
+        save_dir=str(run_dir),
+        offline=mode == "offline",
     )
 
 
@@ -96,8 +172,15 @@ class Record(pl.Callback):
 
 def run_strategy(trainer: Namespace) -> Any:
     """The strategy asked for; for several processes DDP that bears players taking turns."""
-    if trainer.strategy != "auto":
+    if trainer.strategy not in ("auto", "ddp"):
         return trainer.strategy
+    if trainer.strategy == "auto" and _processes(trainer) == 1:
+        return "auto"
+    return DDPStrategy(find_unused_parameters=True, timeout=RANKS_WAIT)
+
+
+def _processes(trainer: Namespace) -> int:
+    """How many processes a Trainer of these settings would have."""
     probe = pl.Trainer(
         accelerator=trainer.accelerator,
         devices=trainer.devices,
@@ -107,6 +190,4 @@ def run_strategy(trainer: Namespace) -> Any:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    if probe.num_devices * probe.num_nodes == 1:
-        return "auto"
-    return DDPStrategy(find_unused_parameters=True, timeout=RANKS_WAIT)
+    return probe.num_devices * probe.num_nodes

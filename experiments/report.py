@@ -16,27 +16,40 @@ Row = dict[str, Any]
 
 PAPER = " (paper)"
 COLUMNS = ("experiment", "scale", "method", "n")
+COMPARABLE = "comparable"  # the last column: whether a row may be held against the paper's
+SMALL = ("demo", "smoke")
 NO_LPIPS = "lpips: empty, because its weights were not given (--model.init_args.lpips_weights)."
 IDENTITY = "identity: the input, untouched, taken for the output."
 ONE_DOES_NOT_COMPARE = (
     "Scales demo and smoke: other data, size and length than the paper's; not comparable with it."
 )
+SOME_DO_NOT_COMPARE = (
+    "comparable: no at scales demo and smoke, and where the run's results.md ends its definitions "
+    "with a caveat; such a row is not to be held against the paper's."
+)
 
 
 @dataclass(frozen=True)
 class Tag:
-    """Which run a table is of, and from how many images its numbers are."""
+    """Which run a table is of, and what speaks against comparing it with a paper's."""
 
     experiment: str
     scale: str
-    n: int
+    caveat: str = ""
+
+    @property
+    def comparable(self) -> str:
+        """`yes`, or `no` where something speaks against it."""
+        return "no" if self.caveat or self.scale in SMALL else "yes"
 
 
 def rows_of(results: Sequence[Row], tag: Tag) -> list[Row]:
     """A table's rows, each told whose it is; a column `lpips` always, empty without weights."""
     head = {"experiment": tag.experiment, "scale": tag.scale}
     return [
-        head | {"method": row["method"], "n": tag.n} | dict(row) | {"lpips": row.get("lpips")}
+        head
+        | dict(row)
+        | {"n": int(row["n"]), "lpips": row.get("lpips"), COMPARABLE: tag.comparable}
         for row in results
     ]
 
@@ -44,9 +57,10 @@ def rows_of(results: Sequence[Row], tag: Tag) -> list[Row]:
 def columns_of(rows: Iterable[Row]) -> list[str]:
     """All the rows' columns: whose they are, then each metric before its paper's number."""
     found = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
-    metrics = [name for name in found if not name.endswith(PAPER)]
+    metrics = [name for name in found if not name.endswith(PAPER) and name != COMPARABLE]
     pairs = [(name, name + PAPER) for name in metrics]
-    return [*COLUMNS, *(name for pair in pairs for name in pair if name in found)]
+    last = [COMPARABLE] if COMPARABLE in found else []
+    return [*COLUMNS, *(name for pair in pairs for name in pair if name in found), *last]
 
 
 def worded(value: Any) -> str:
@@ -65,7 +79,7 @@ def notes_of(rows: Sequence[Row], definitions: str) -> list[str]:
         notes.append(IDENTITY)
     if any("lpips" in row and row["lpips"] is None for row in rows):
         notes.append(NO_LPIPS)
-    if any(row.get("scale") in ("demo", "smoke") for row in rows):
+    if any(row.get("scale") in SMALL for row in rows):
         notes.append(ONE_DOES_NOT_COMPARE)
     return notes
 
@@ -125,7 +139,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _cell(name: str, text: str) -> Any:
-    if name in COLUMNS:
+    if name in (*COLUMNS, COMPARABLE):
         return text
     return float(text) if text else None
 
@@ -166,13 +180,16 @@ def beside_the_paper(row: Row, expected: dict[str, Any]) -> Row:
 
 
 def collect() -> list[Row]:
-    """The rows of every run under the folder of runs, each beside its paper's numbers."""
+    """The rows of every run, those of sweeps too, each beside its paper's numbers."""
     rows: list[Row] = []
-    for path in sorted(runs_folder().glob("*/results.csv")):
+    base = runs_folder()
+    for path in sorted([*base.glob("*/results.csv"), *base.glob("*/*/results.csv")]):
         for row in read_rows(path):
             known = row["experiment"] in names() and row["method"] != "identity"
             expected = describe(row["experiment"])[1] if known else {}
-            rows.append({"run": path.parent.name} | beside_the_paper(row, expected))
+            rows.append(
+                {"run": path.parent.relative_to(base).as_posix()} | beside_the_paper(row, expected)
+            )
     return rows
 
 
@@ -187,6 +204,8 @@ def main() -> int:
         raise SettingsError(f"no results under {runs_folder()}: train or test an experiment first")
     columns = ["run", *(name for name in columns_of(rows) if name != "run")]
     notes = notes_of(rows, "(paper): the number that the paper printed, read from `expected`.")
+    if any(row.get(COMPARABLE) == "no" for row in rows):
+        notes.append(SOME_DO_NOT_COMPARE)
     text = markdown(rows, columns, notes)
     path = runs_folder() / "report.md"
     path.write_text(text, encoding="utf-8")

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report import Row, columns_of, markdown, read_rows, show_table
-from experiments.settings import SettingsError, read_plain, runs_folder
+from experiments.settings import (
+    SettingsError,
+    need_wandb,
+    need_wandb_key,
+    read_plain,
+    runs_folder,
+)
+
+HERE = "run it here by LOCAL=1 (--local)"
 
 
 def arguments_of(parameters: Mapping[str, Any]) -> list[str]:
@@ -40,9 +48,10 @@ def command_of(sweep: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:
     return [part for word in template for part in words.get(word, [word])]
 
 
-def run_id(arguments: Sequence[str]) -> str:
-    """A name for a run that its arguments decide, so that a sweep run again finds its runs."""
-    return "local-" + hashlib.sha256("\n".join(arguments).encode()).hexdigest()[:10]
+def run_id(command: Sequence[str]) -> str:
+    """A name for a run that its command decides, so that a sweep run again finds its runs."""
+    words = [word for word in command if word != sys.executable]  # wherever it is installed
+    return "local-" + hashlib.sha256("\n".join(words).encode()).hexdigest()[:10]
 
 
 def run_one(sweep: Mapping[str, Any], arguments: Sequence[str], name: str) -> Row:
@@ -56,10 +65,10 @@ def run_one(sweep: Mapping[str, Any], arguments: Sequence[str], name: str) -> Ro
     Raises:
         SettingsError: if the run fails.
     """
-    identity = run_id(arguments)
+    command = command_of(sweep, arguments)
+    identity = run_id(command)
     if not _scores(identity):
         environment = {"WANDB_SWEEP_ID": name, "WANDB_RUN_ID": identity, "RESUME": "1"}
-        command = command_of(sweep, arguments)
         code = subprocess.run(command, env=os.environ | environment, check=False).returncode
         if code != 0:
             raise SettingsError(f"run {identity} ended with code {code}: {' '.join(command)}")
@@ -137,6 +146,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
     Raises:
         SettingsError: if it is missing or not a sweep, with what is wrong.
     """
+    need_wandb("ask for it by `make install`")
     engine, told = _engine(), read_plain(path)
     from jsonschema import ValidationError  # type: ignore[import-untyped]
 
@@ -151,10 +161,20 @@ def hand_over(path: Path) -> int:
     """Registers the sweep with the W&B server, which prints the agent's command.
 
     Raises:
-        SettingsError: if W&B is not installed.
+        SettingsError: if W&B is not installed or has no key.
     """
     read_sweep(path)
-    return subprocess.run(["wandb", "sweep", str(path)], check=False).returncode
+    need_wandb_key(HERE)
+    command = [sys.executable, "-m", "wandb", "sweep", str(path)]
+    return subprocess.run(command, check=False).returncode
+
+
+def _refuse(extra: Sequence[str]) -> None:
+    if extra:
+        raise SettingsError(
+            f"{' '.join(extra)} would not reach the server's agents: write a scale or a setting "
+            f"into the `command` of the sweep file and --count after `wandb agent`, or {HERE}"
+        )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -168,7 +188,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--local", action="store_true", help="run it here, without a server")
     parser.add_argument("--count", type=int, default=0, help="runs at most")
     told, extra = parser.parse_known_args(arguments)
+    if any(word.partition("=")[0] == "--run" for word in extra):
+        raise SettingsError("a sweep's runs have a folder each; --run would be the same for all")
     if not told.local:
+        _refuse([*extra, *([f"--count={told.count}"] if told.count else [])])
         return hand_over(told.file)
     rows = run_locally(told.file, told.count, extra)
     folder = runs_folder() / f"sweep_{told.file.stem}"

@@ -1,4 +1,5 @@
 import csv
+import errno
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from pytorch_lightning.strategies import DDPStrategy
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments import cli
 from experiments.settings import ROOT, Request
@@ -48,6 +49,22 @@ def test_fit_trains_tests_and_says_where_everything_lies(
     assert {row["scale"] for row in rows} == {"smoke"}
 
 
+def test_the_table_counts_images_and_not_batches(command: Command, tiny: Path):
+    every_batch = "--trainer.limit_test_batches=1.0"
+    assert command("fit", "--data.batch_size=3", every_batch) == 0
+    assert [row["n"] for row in rows_of(runs(tiny) / "results.csv")] == ["4", "4"]
+
+
+@pytest.mark.parametrize(("width", "comparable"), [(2, "yes"), (11, "no")])
+def test_a_published_run_compares_with_the_paper_unless_it_has_a_caveat(
+    tiny: Path, width: int, comparable: str
+):
+    overrides = (f"--model.width={width}", "--trainer.accelerator=cpu", "--trainer.devices=1")
+    assert cli.run(Request("fit", str(tiny), overrides=overrides)) == 0
+    rows = rows_of(runs(tiny, "tiny") / "results.csv")
+    assert {row["comparable"] for row in rows} == {comparable}
+
+
 def test_evaluate_false_leaves_the_test_out(command: Command, tiny: Path):
     assert command("fit", "--evaluate=false") == 0
     assert not (runs(tiny) / "results.csv").exists()
@@ -69,7 +86,8 @@ def test_the_saved_settings_hold_every_default(command: Command, tiny: Path):
     command("fit", "--evaluate=false")
     saved = yaml.safe_load((runs(tiny) / "config.yaml").read_text())
     assert saved["model"]["init_args"]["betas"] == [0.5, 0.999]
-    assert saved["trainer"]["max_epochs"] == 1
+    assert saved["trainer"]["num_sanity_val_steps"] == 0
+    assert not {"max_epochs", "max_steps", "gradient_clip_val"} & saved["trainer"].keys()
     assert saved["seed_everything"] == 0
     assert saved["wandb"] == "off"
     assert (saved["experiment"], saved["scale"]) == ("tiny", "smoke")
@@ -110,6 +128,17 @@ def test_a_run_goes_on_from_its_last_checkpoint(command: Command, tiny: Path):
     assert steps == ["1", "2", "3", "4"]
 
 
+def test_tensorboard_shows_each_point_once_after_a_resume(command: Command, tiny: Path):
+    command("fit", "--evaluate=false", "--max_batches=2")
+    last = runs(tiny) / "checkpoints" / "last.ckpt"
+    second_batch = last.read_bytes()
+    for _ in range(2):  # the second goes over batches that the first had logged
+        last.write_bytes(second_batch)
+        command("fit", "--evaluate=false", "--max_batches=4", "--resume")
+    board = EventAccumulator(str(runs(tiny) / "tensorboard")).Reload()
+    assert [point.step for point in board.Scalars("train/rec")] == [1, 2, 3, 4]
+
+
 def test_resume_starts_a_run_that_has_no_checkpoint(command: Command, tiny: Path):
     assert command("fit", "--resume", "--evaluate=false") == 0
     assert (runs(tiny) / "checkpoints" / "last.ckpt").is_file()
@@ -133,7 +162,7 @@ def test_a_used_folder_is_refused_and_left_alone(
     [
         ("--model.widht=3", "no setting 'model.widht': did you mean 'model.width'"),
         ("--data.init_args.gama=1", "no setting 'data.gama': did you mean 'data.gamma'"),
-        ("--trainer.max_step=3", "no setting 'trainer.max_step': did you mean 'trainer.max_steps'"),
+        ("--trainer.max_tim=3", "no setting 'trainer.max_tim': did you mean 'trainer.max_time'"),
         ("--max_batch=3", "no setting 'max_batch': did you mean 'max_batches'"),
         ("--data.gamma=abc", "data.gamma must be a number from 0 to 1, got 'abc'"),
         ("--data.gamma=1.5", "data.gamma must be a number from 0 to 1, got '1.5'"),
@@ -180,6 +209,32 @@ def test_a_damaged_checkpoint_is_one_line(
     assert told.count("\n") == 1
 
 
+def test_a_full_disk_is_one_line_and_code_1(
+    command: Command, tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lightning_modules.checkpoints.torch.save", full)
+    assert command("fit") == 1
+    told = capsys.readouterr().err
+    assert "stopped: could not write" in told
+    assert "No space left on device" in told
+    assert "Traceback" not in told
+    assert not (runs(tiny) / "results.csv").exists()
+
+
+def test_another_fault_of_the_system_keeps_its_traceback(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    def lost(*_: object) -> None:
+        raise OSError("no such device")
+
+    monkeypatch.setattr("lightning_modules.checkpoints.write_checkpoint", lost)
+    with pytest.raises(OSError, match="no such device"):
+        command("fit")
+
+
 def test_a_fault_of_the_programme_keeps_its_traceback(command: Command):
     with pytest.raises(ValueError, match="a fault of the programme"):
         command("fit", "--model.width=13")
@@ -206,21 +261,6 @@ def test_wandb_works_offline_and_stays_in_the_runs_folder(
     monkeypatch.setenv("WANDB_SILENT", "true")
     assert command("fit", "--wandb=offline", "--evaluate=false") == 0
     assert list((runs(tiny) / "wandb").glob("offline-run-*"))
-
-
-def test_several_processes_get_ddp_that_bears_players_taking_turns(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(cli.SuiteCLI, "execute", lambda self: built.append(self.trainer.strategy))
-    built: list[object] = []
-    for devices in (1, 2):
-        cli.run(
-            Request("fit", str(tiny), scale="smoke", overrides=(f"--trainer.devices={devices}",))
-        )
-    single, double = built
-    assert not isinstance(single, DDPStrategy)
-    assert isinstance(double, DDPStrategy)
-    assert double._ddp_kwargs["find_unused_parameters"] is True
 
 
 def test_two_processes_train_the_same_experiment(tiny: Path):

@@ -1,14 +1,19 @@
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from jsonargparse import Namespace
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 
+from experiments import cli
 from experiments.parts import run_callbacks, run_loggers, run_strategy
-from experiments.settings import SettingsError
-from lightning_modules.checkpoints import Checkpoints
+from experiments.settings import Request, SettingsError
+from lightning_modules.checkpoints import CheckpointError, Checkpoints
 from lightning_modules.loggers import CsvMetrics
+
+Command = Callable[..., int]
 
 SETTINGS = {"checkpoint_every": 7, "monitor": "val/psnr"}
 
@@ -33,4 +38,86 @@ def test_checkpoints_lie_in_the_runs_folder(tmp_path: Path):
 
 
 def test_a_strategy_that_was_asked_for_is_kept():
-    assert run_strategy(Namespace(strategy="ddp")) == "ddp"
+    assert run_strategy(Namespace(strategy="fsdp")) == "fsdp"
+
+
+def test_ddp_that_was_asked_for_bears_players_taking_turns():
+    strategy = run_strategy(Namespace(strategy="ddp"))
+    assert isinstance(strategy, DDPStrategy)
+    assert strategy._ddp_kwargs["find_unused_parameters"] is True
+
+
+@pytest.mark.parametrize(("name", "identity"), [("x_gamma0.1", "x_gamma0.1"), ("a: b", "a--b")])
+def test_a_run_keeps_its_place_on_the_wandb_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, identity: str
+):
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+    logger = run_loggers(tmp_path / name, Namespace(wandb="offline"))[-1]
+    assert logger.version == identity
+    assert logger._wandb_init["resume"] == "allow"
+
+
+def test_wandb_online_without_a_key_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("wandb.login", lambda **_: False)
+    with pytest.raises(SettingsError, match="run `wandb login`, or set --wandb=offline"):
+        run_loggers(tmp_path, Namespace(wandb="online"))
+
+
+def test_a_damaged_checkpoint_is_told_before_anything_is_logged(tmp_path: Path):
+    (tmp_path / "last.ckpt").write_bytes(b"no checkpoint")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt"):
+        run_loggers(tmp_path, Namespace(wandb="off"), str(tmp_path / "last.ckpt"))
+
+
+def test_several_processes_get_ddp_that_bears_players_taking_turns(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cli.SuiteCLI, "execute", lambda self: built.append(self.trainer.strategy))
+    built: list[object] = []
+    for devices in (1, 2):
+        cli.run(
+            Request("fit", str(tiny), scale="smoke", overrides=(f"--trainer.devices={devices}",))
+        )
+    single, double = built
+    assert not isinstance(single, DDPStrategy)
+    assert isinstance(double, DDPStrategy)
+    assert double._ddp_kwargs["find_unused_parameters"] is True
+
+
+def test_a_strategy_given_as_a_class_is_built(tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cli.SuiteCLI, "execute", lambda self: built.append(self.trainer.strategy))
+    built: list[object] = []
+    one = "pytorch_lightning.strategies.SingleDeviceStrategy"
+    overrides = (f"--trainer.strategy={one}", "--trainer.strategy.init_args.device=cpu")
+    assert cli.run(Request("fit", str(tiny), scale="smoke", overrides=overrides)) == 0
+    assert type(built[0]) is SingleDeviceStrategy
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("--trainer.max_step=3", "no setting 'trainer.max_step': the length of a run is max_batch"),
+        ("--trainer.max_steps=3", "no setting 'trainer.max_steps': the length of a run is max_b"),
+        ("--trainer.min_steps=3", "max_batches"),
+        ("--trainer.max_epochs=3", "max_batches"),
+        ("--trainer.min_epochs=3", "max_batches"),
+        ("--trainer={max_epochs: 3}", "no setting 'trainer.max_epochs': the length of a run is m"),
+        ("--trainer.limit_train_batches=3", "max_batches"),
+        ("--trainer.fast_dev_run=true", "--scale=smoke"),
+        ("--trainer.overfit_batches=1", "max_batches"),
+        ("--trainer.accumulate_grad_batches=2", "data.init_args.batch_size"),
+        ("--trainer.gradient_clip_val=1", "model.init_args.clip_norm"),
+        ("--trainer.gradient_clip_algorithm=value", "model.init_args.clip_norm"),
+        ("--trainer.precision=16-mixed", "16-mixed cannot work here: "),
+        ("--trainer.precision=16", "16 cannot work here: "),
+        ("--trainer.precision=bf16-true", "must be one of 32-true, 64-true, bf16-mixed"),
+    ],
+)
+def test_a_setting_that_would_break_a_run_is_refused_and_ours_is_named(
+    command: Command, tiny: Path, setting: str, said: str, capsys: pytest.CaptureFixture[str]
+):
+    assert command("fit", setting) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+    assert not (tiny.parent / "runs" / "tiny_smoke" / "config.yaml").exists()

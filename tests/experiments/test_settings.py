@@ -33,7 +33,7 @@ def test_the_same_class_keeps_its_arguments():
 
 def test_the_chain_goes_from_default_to_paper_to_experiment_to_scale(tiny: Path):
     published, smoke = load_chain(str(tiny)), load_chain(str(tiny), "smoke")
-    assert published.settings["trainer"]["max_epochs"] == 1  # from configs/default.yaml
+    assert published.settings["trainer"]["num_sanity_val_steps"] == 0  # from configs/default.yaml
     assert published.settings["max_batches"] == 6  # from the paper
     assert published.settings["data"]["init_args"] == {"gamma": 0.5, "batch_size": 2}
     assert smoke.settings["max_batches"] == 2  # from configs/scales/smoke.yaml
@@ -122,6 +122,21 @@ def test_runs_of_a_sweep_do_not_share_a_folder(monkeypatch: pytest.MonkeyPatch):
     assert run_folder("x_gamma0.1", "demo") == Path("here/x_gamma0.1_demo")
     monkeypatch.setenv("WANDB_SWEEP_ID", "s")
     assert run_folder("x_gamma0.1", None) == Path("here/x_gamma0.1/abc")
+
+
+@pytest.mark.parametrize(("scale", "prior"), [(None, ""), ("demo", "_demo")])
+def test_the_frozen_prior_comes_from_the_folder_of_runs(
+    monkeypatch: pytest.MonkeyPatch, scale: str | None, prior: str
+):
+    monkeypatch.setenv("RUNS", "elsewhere")
+    chain = load_chain("retouchformer_gamma0.1_frozen_prior", scale)
+    weights = chain.settings["model"]["init_args"]["network"]["init_args"]["prior"]["init_args"]
+    path = f"retouchformer_prior{prior}/checkpoints/last.ckpt"
+    assert weights["weights"] == f"elsewhere/{path}"
+    monkeypatch.delenv("RUNS")
+    chain = load_chain("retouchformer_gamma0.1_frozen_prior", scale)
+    weights = chain.settings["model"]["init_args"]["network"]["init_args"]["prior"]["init_args"]
+    assert weights["weights"] == f"runs/{path}"
 
 
 def test_a_used_folder_is_refused_unless_the_run_is_resumed(

@@ -73,6 +73,21 @@ def go(command: list[str], runs: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
 
 
+def held(run: Path) -> int:
+    last = run / "checkpoints" / "last.ckpt"
+    return read_checkpoint(last)["visagist"]["batches_done"] if last.exists() else 0
+
+
+def killed_after_a_batch(process: subprocess.Popen[bytes], run: Path, delay: float) -> int:
+    """Kills a training `delay` seconds after its first save; its exit code."""
+    before, deadline = held(run), time.monotonic() + 60
+    while process.poll() is None and held(run) == before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    return process.wait()
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
 
@@ -80,15 +95,13 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(runs: Path, data: str) -> None:
     assert go(fit(data, "--run=whole"), runs).wait() == 0
     draw = random.Random(0)
+    kills = []
     for _ in range(2):
         process = go(fit(data, "--run=killed", "--resume"), runs)
-        rows = runs / "killed" / "metrics.csv"
-        started = time.monotonic()
-        while process.poll() is None and not rows.exists() and time.monotonic() < started + 60:
-            time.sleep(0.05)
-        time.sleep(draw.uniform(0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        code = killed_after_a_batch(process, runs / "killed", draw.uniform(0, 0.3))
+        kills.append((code, held(runs / "killed")))
+    in_mid_run = [held for code, held in kills if code == -signal.SIGKILL and 0 < held < 10]
+    assert in_mid_run, kills
     assert go(fit(data, "--run=killed", "--resume"), runs).wait() == 0
     whole, killed = weights(runs / "whole"), weights(runs / "killed")
     assert whole.keys() == killed.keys()

@@ -1,3 +1,6 @@
+import importlib.util
+import math
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +10,8 @@ import pytest
 import yaml
 
 from experiments import sweep
-from experiments.settings import EXPERIMENTS, SettingsError
+from experiments.__main__ import main
+from experiments.settings import EXPERIMENTS, ROOT, SettingsError
 from experiments.sweep import arguments_of, command_of, read_sweep, run_id, run_locally
 
 RUN = ["${env}", "${interpreter}", "-m", "experiments", "fit", "tiny", "${args}"]
@@ -105,9 +109,87 @@ def test_a_file_that_is_no_sweep_is_told_why(tmp_path: Path):
         read_sweep(write(tmp_path / "x.yaml", GRID | {"method": "grit"}))
 
 
-def test_a_run_is_named_by_its_arguments():
+def test_a_run_is_named_by_its_command_wherever_python_lies(monkeypatch: pytest.MonkeyPatch):
     assert run_id(["--a=1"]) == run_id(["--a=1"])
     assert run_id(["--a=1"]) != run_id(["--a=2"])
+    here = command_of(GRID, ["--a=1"])
+    name = run_id(here)
+    monkeypatch.setattr(sys, "executable", "/elsewhere/bin/python")
+    assert command_of(GRID, ["--a=1"]) != here
+    assert run_id(command_of(GRID, ["--a=1"])) == name
+
+
+def test_sweeps_of_two_experiments_keep_their_runs_apart(tmp_path: Path, commands: list[list[str]]):
+    other = GRID | {"command": [word if word != "tiny" else "other" for word in RUN]}
+    run_locally(write(tmp_path / "grid.yaml", GRID), 0, [])
+    run_locally(write(tmp_path / "other.yaml", other), 0, [])
+    assert len(commands) == 4
+
+
+def handed_over(monkeypatch: pytest.MonkeyPatch, key: bool) -> list[list[str]]:
+    """The commands that are run to register a sweep, with or without a key of the server."""
+    ran: list[list[str]] = []
+
+    def run(command: list[str], check: bool) -> SimpleNamespace:
+        ran.append(command)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr("wandb.login", lambda **_: key)
+    monkeypatch.setattr(sweep.subprocess, "run", run)
+    return ran
+
+
+def test_a_sweep_is_handed_to_the_wandb_of_this_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ran, path = handed_over(monkeypatch, key=True), write(tmp_path / "grid.yaml", GRID)
+    monkeypatch.setenv("PATH", "")
+    assert sweep.main([str(path)]) == 0
+    assert ran == [[sys.executable, "-m", "wandb", "sweep", str(path)]]
+
+
+def test_wandb_can_be_run_as_a_module():
+    assert importlib.util.find_spec("wandb.__main__") is not None
+
+
+def test_a_sweep_without_wandb_or_its_key_is_told_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ran, path = handed_over(monkeypatch, key=False), write(tmp_path / "grid.yaml", GRID)
+    with pytest.raises(SettingsError, match="no API key: run `wandb login`, or run it here by LO"):
+        sweep.main([str(path)])
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    for place in ([], ["--local"]):
+        with pytest.raises(SettingsError, match="wandb is not installed"):
+            sweep.main([str(path), *place])
+    assert ran == []
+
+
+@pytest.mark.parametrize("extra", ["--scale=demo", "--count=3", "--max_batches=9"])
+def test_what_would_not_reach_the_servers_agents_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str, capsys: pytest.CaptureFixture[str]
+):
+    ran, path = handed_over(monkeypatch, key=True), write(tmp_path / "grid.yaml", GRID)
+    assert main(["sweep", str(path), extra]) == 2
+    told = capsys.readouterr().err
+    assert f"{extra} would not reach the server's agents: write a scale" in told
+    assert told.count("\n") == 1
+    assert ran == []
+
+
+def test_one_name_for_all_runs_of_a_sweep_is_refused(tmp_path: Path, commands: list[list[str]]):
+    path = write(tmp_path / "grid.yaml", GRID)
+    with pytest.raises(SettingsError, match="a folder each"):
+        sweep.main([str(path), "--local", "--run=mine"])
+    assert commands == []
+
+
+@pytest.mark.parametrize("local", ["", "LOCAL=1"])
+def test_make_passes_the_scale_on(local: str):
+    command = ["make", "-n", "sweep", "SWEEP=x.yaml", "SCALE=demo", *local.split()]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--scale=demo" in told
+    assert ("--local" in told) == bool(local)
 
 
 @pytest.mark.parametrize(
@@ -116,13 +198,16 @@ def test_a_run_is_named_by_its_arguments():
 def test_every_shipped_sweep_is_valid_and_its_settings_exist(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    from experiments.__main__ import main
-
     spec = read_sweep(path)
+    spec["parameters"]["seed_everything"] = {"values": [1]}  # another seed reads the same
     monkeypatch.delenv("RESUME", raising=False)
-    chosen = sweep._next(spec, [])
-    command = command_of(spec, [*arguments_of(chosen.config), "--scale=smoke"])
-    arguments = command[command.index("fit") + 1 :]
-    with pytest.raises(SystemExit) as stop:
-        main(["show", *arguments])
-    assert stop.value.code == 0, capsys.readouterr().err
+    points: list[Any] = []
+    while (chosen := sweep._next(spec, points)) is not None:
+        points.append(chosen)
+        chosen.state = "finished"
+        command = command_of(spec, [*arguments_of(chosen.config), "--scale=smoke"])
+        with pytest.raises(SystemExit) as stop:
+            main(["show", *command[command.index("fit") + 1 :]])
+        assert stop.value.code == 0, capsys.readouterr().err
+    values = [len(told["values"]) for told in spec["parameters"].values()]
+    assert len(points) == math.prod(values)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from lightning_modules.base import Restored, Training, Wanted
 
@@ -48,7 +48,8 @@ class TinyData(pl.LightningDataModule):
         return DataLoader(Endless(), batch_size=self.batch_size)
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader([pair(str(i)) for i in range(4)], batch_size=self.batch_size)
+        batches = BatchSampler(range(4), self.batch_size, drop_last=False)
+        return DataLoader([pair(str(i)) for i in range(4)], batch_sampler=batches)
 
     test_dataloader = val_dataloader
     predict_dataloader = val_dataloader
@@ -67,6 +68,7 @@ class TinyTraining(Training):
         super().__init__(max_batches=max_batches)
         self.save_hyperparameters()
         self.width, self.betas = width, betas
+        self.caveat = "Something is not as in the paper." if width == 11 else ""
         self.generator, self.discriminator = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 1, 1)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
