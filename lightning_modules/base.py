@@ -232,7 +232,8 @@ class Training(pl.LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         """Keeps the table for the report and writes the first faces as a picture."""
         table = self.scores.table()
-        named = {f"test/{name}": value for name, value in table["output"].items()}
+        output = {k: value for k, value in table["output"].items() if k not in ("n", "seconds")}
+        named = {f"test/{name}": value for name, value in output.items()}
         self.log_dict(named, sync_dist=True)
         self.results = [{"method": method, **row} for method, row in table.items()]
         self._write_sheet("test.png")

@@ -19,8 +19,9 @@ FACES = Path(__file__).resolve().parents[1] / ".." / "shared" / "faces"
 
 
 @pytest.fixture(autouse=True)
-def _same_numbers_every_time() -> None:
+def _same_numbers_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)  # what another test's run was seeded with
 
 
 @pytest.fixture

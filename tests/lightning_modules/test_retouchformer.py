@@ -1,9 +1,13 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
+from datamodules.stream import Key, StepSampler, sample_generator
 from lightning_modules.retouchformer import Faces, RetouchFormer, Seen, Terms
 from ops.nets.discriminator import PixelDiscriminator
 from ops.nets.features import RandomFeatures
@@ -11,6 +15,7 @@ from ops.nets.prior import SharedPrior
 from ops.nets.retouchformer import MaskSize, TokenSize
 from ops.nets.retouchformer import RetouchFormer as Network
 from ops.nets.transformer import SelectiveBlock
+from tests.lightning_modules.tiny import trainer
 
 
 def module() -> RetouchFormer:
@@ -133,3 +138,90 @@ def test_wanted_is_what_the_retoucher_changed(faces: Faces) -> None:
     wanted = module().wanted(faces.raw, faces.retouched)
     assert wanted.region[0].sum() == 64
     assert torch.equal(wanted.region[0] > 0, wanted.mask[0] > 0.3)
+
+
+class TwoHalves(Dataset):
+    """Faces as FFHQR gives them, one with a bad pixel if `poisoned` names it."""
+
+    def __init__(self, poisoned: Key | None) -> None:
+        self.poisoned = poisoned
+
+    def __len__(self) -> int:
+        return 16
+
+    def __getitem__(self, key: Key) -> dict:
+        generator = sample_generator(5, *key)
+        raw = torch.from_numpy(generator.random((2, 3, 32, 32)))
+        retouched = raw.roll(1, 0)  # of the other person, in the unpaired half
+        retouched[0] = raw[0]
+        retouched[0, :, 8:16, 8:16] *= 0.8
+        if key == self.poisoned:
+            raw[0, 0, 3, 3] = torch.nan
+        halves = zip(("paired", "unpaired"), raw, retouched, strict=True)
+        return {half: {"image": x, "target": y, "name": str(key)} for half, x, y in halves}
+
+
+class TwoHalvesData(pl.LightningDataModule):
+    def __init__(self, batch_size: int, poisoned: Key | None) -> None:
+        super().__init__()
+        self.batch_size, self.data, self.first_batch = batch_size, TwoHalves(poisoned), 0
+
+    def train_dataloader(self) -> DataLoader:
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        sampler = StepSampler(len(self.data), self.batch_size, seed=3, rank=rank, world=world)
+        return DataLoader(self.data, batch_sampler=sampler)
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader(self.data)  # Lightning asks for one; `trained` validates nothing
+
+
+class KeepWeights(pl.Callback):
+    """Writes what each process has at the end."""
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: RetouchFormer) -> None:
+        path = Path(trainer.default_root_dir) / f"rank{trainer.global_rank}.pt"
+        torch.save((pl_module.state_dict(), pl_module.guard.skipped), path)
+
+
+BATCHES = 4
+
+
+def trained(folder: Path, processes: int, poisoned: Key | None = None) -> list[tuple[dict, int]]:
+    """The weights and the number of skipped batches of each process, after 4 batches of 2."""
+    made = module()
+    made.max_batches = BATCHES
+    codebook = made.network.prior.codebook
+    codebook.started.fill_(True)  # fresh codes would come from rank 0's faces alone
+    assert codebook.restart_after > BATCHES
+    several = {"devices": processes, "strategy": "ddp_fork_find_unused_parameters_true"}
+    settings = {"precision": "64-true", "limit_val_batches": 0} | (several if processes > 1 else {})
+    run = trainer(folder, every=100, callbacks=[KeepWeights()], **settings)
+    run.fit(made, TwoHalvesData(2 // processes, poisoned))
+    return [torch.load(folder / f"rank{rank}.pt") for rank in range(processes)]
+
+
+def farthest(a: dict, b: dict) -> dict[str, float]:
+    return {name: float((a[name].double() - b[name].double()).abs().max()) for name in a}
+
+
+def test_two_processes_train_like_one_with_all_their_faces(tmp_path: Path) -> None:
+    start = {name: value.clone() for name, value in module().state_dict().items()}
+    ((one, _),) = trained(tmp_path / "one", 1)
+    (two, _), (other, _) = trained(tmp_path / "two", 2)
+    moves, differences = farthest(one, start), farthest(one, two)
+    # What each weight has moved is right to 1e-5, not only the weight.
+    assert {n: d for n, d in differences.items() if d > 1e-5 * moves[n] + 1e-12} == {}
+    assert sum(move > 1e-4 for move in moves.values()) > 100
+    assert all(torch.equal(two[name], other[name]) for name in two)
+
+
+def test_a_bad_face_in_one_process_makes_both_skip_that_batch(tmp_path: Path) -> None:
+    (poisoned,) = StepSampler(16, 1, seed=3, rank=1, world=2).batch(2)
+    (first, skipped), (second, skipped_too) = trained(tmp_path, 2, poisoned)
+    assert skipped == skipped_too == 1
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(value.isfinite().all() for value in first.values())
+    lines = [(tmp_path / f"skipped_rank{rank}.csv").read_text() for rank in range(2)]
+    assert all(line.startswith("3,") for line in lines)
+    assert str(poisoned) in lines[1]
+    assert str(poisoned) not in lines[0]
