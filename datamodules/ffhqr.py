@@ -39,7 +39,9 @@ class Loading:
     Attributes:
         workers: processes that read; 0 reads in the training process.
         cache: make resized copies in `.cache` below the set's folder first, and read those.
-        verify: look at both ends of each file ("header") or decode all of it ("full") first.
+        verify: decode each file that is new or has changed before anything else ("full"), or look
+            at both ends of it, which is quick and lets damage inside a PNG stop a training in the
+            middle ("header"); `datamodules.index.check_pairs` says what each costs.
         eval_limit: at most so many pictures, the first ones, in validation and in testing.
         transform: of the training pictures; without one they are mirrored half the time.
 
@@ -49,7 +51,7 @@ class Loading:
 
     workers: int = 4
     cache: bool = False
-    verify: Verify = "header"
+    verify: Verify = "full"
     eval_limit: int | None = None
     transform: albumentations.Compose | None = None
 
@@ -125,6 +127,7 @@ class FFHQR(pl.LightningDataModule):
             write_ffhqr(self.root, self.draw)
         pairs = list_pairs(self.root)
         check_pairs(self.root, pairs, self.loading.verify)
+        self._pairs = pairs  # `setup` of this process need not look again
         if self.loading.cache:
             paths = [path for pair in pairs for path in (pair.raw, pair.retouched)]
             broken = failures(self._read.make_copy, paths, "Resizing pictures")
@@ -166,7 +169,7 @@ class FFHQR(pl.LightningDataModule):
         """Batches of pairs 56000 to 62999.
 
         Raises:
-            ValueError: if there are none.
+            ValueError: if there are none, or fewer than processes.
         """
         return self._evaluation("val")
 
@@ -174,7 +177,7 @@ class FFHQR(pl.LightningDataModule):
         """Batches of pairs 63000 to 69999.
 
         Raises:
-            ValueError: if there are none.
+            ValueError: if there are none, or fewer than processes.
         """
         return self._evaluation("test")
 
@@ -182,7 +185,7 @@ class FFHQR(pl.LightningDataModule):
         """The pairs of `test_dataloader`; `predict` writes an answer for each.
 
         Raises:
-            ValueError: if there are none.
+            ValueError: if there are none, or fewer than processes.
         """
         return self._evaluation("test")
 
@@ -196,6 +199,12 @@ class FFHQR(pl.LightningDataModule):
     def _evaluation(self, split: Split) -> DataLoader:
         pairs = of_split(self._pairs, split)[: self.loading.eval_limit]
         rank, world = self._rank_and_world()
+        if len(pairs) < world:  # Lightning stops the processes without any, and the others hang
+            raise ValueError(
+                f"{world} processes cannot share {len(pairs)} photographs of {split}: use at most "
+                f"{len(pairs)} processes (--trainer.devices), add photographs, or raise eval_limit "
+                f"(now {self.loading.eval_limit})"
+            )
         batches = SliceSampler(len(pairs), self.batch_size, rank=rank, world=world)
         return self._loader(EvaluationPairs(pairs, self._read), batches)
 

@@ -196,7 +196,14 @@ class RetouchFormer(nn.Module):
     def transformed(
         self, features: list[Float[Tensor, "b _ _ _"]], mask: Float[Tensor, "b 1 h w"]
     ) -> list[Float[Tensor, "b _ _ _"]]:
-        """The features with the transformer's change added at the levels that give tokens."""
+        """The features with the transformer's change added at the levels that give tokens.
+
+        Deviation: the paper hands the transformed features to G. A token stands for a whole cell
+        of a finer level and cannot hold all of it, so G gets the encoder's features and, added
+        to them, what the transformer changed, as in the released code; where the mask is zero
+        they come through as they are
+        (`test_features_outside_the_masks_cells_are_those_of_the_encoder`).
+        """
         tokens = self.tokenizer([features[level] for level in self.levels])
         changes = self.detokenizer(self.transformer(tokens, self.token_masks(mask)) - tokens)
         result = list(features)

@@ -146,6 +146,11 @@ class SelectiveBlock(nn.Module):
     The normalisation lies behind the attention, on what replaces a token. In front of it, it
     would also change the tokens that must come through bit for bit.
 
+    Deviation: the printed equation blends Delta itself into the tokens. Here Delta passes the
+    perceptron first. Attention alone only averages values, and a perceptron behind the blend
+    would rewrite the tokens that the mask leaves alone too
+    (`test_a_selective_block_returns_unmasked_tokens_bit_for_bit`).
+
     Args:
         dim: channels of a token.
         heads: of the attention; divides `dim`.

@@ -72,3 +72,15 @@ BROKEN = {
     "bomb.png": (png_header_of(20000, 20000), "20000 x 20000, above 100000000 pixels"),
     "float.tif": (encoded("tiff", np.zeros((40, 40), np.float32)), "32-bit values"),
 }
+
+
+def break_some(root):
+    """5 % of the pictures broken, each in its own way; their names."""
+    half = root / RAW / "00000"
+    damage(half / "00001.png")
+    kinds = [BROKEN[f"{kind}.png"][0] for kind in ("empty", "truncated", "text", "speck", "bomb")]
+    for number, content in enumerate(kinds, start=2):
+        (half / f"{number:05d}.png").write_bytes(content)
+    (half / "00007.png").unlink()
+    (half / "00007.png").symlink_to("nowhere.png")
+    return [f"{number:05d}.png" for number in range(1, 8)]

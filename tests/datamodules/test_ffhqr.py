@@ -18,7 +18,8 @@ from datamodules import ffhqr
 from datamodules.ffhqr import FFHQR, Loading
 from datamodules.index import RAW, RETOUCHED, list_pairs
 from datamodules.synthetic import MARKER, DrawnSet
-from tests.datamodules.pictures import BROKEN, assert_equal, damage, write_set
+from tests.datamodules.pictures import assert_equal, break_some, damage, write_set
+from tests.datamodules.recorder import Recorder
 
 NUMBERS = [*range(20), *range(56000, 56005), *range(63000, 63003)]
 
@@ -108,6 +109,19 @@ def test_evaluation_shows_each_photograph_once_over_all_processes(root):
         assert sorted(names) == [f"{n:05d}" for n in numbers]
 
 
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_fewer_photographs_than_processes_are_refused_in_every_process(root, rank):
+    four = SimpleNamespace(global_rank=rank, world_size=4)
+    data = ready(root, stage="test", trainer=four)
+    assert data.val_dataloader() is not None  # five photographs
+    for loader in (data.test_dataloader, data.predict_dataloader):
+        with pytest.raises(ValueError, match="4 processes cannot share 3 photographs of test: use"):
+            loader()
+    limited = ready(root, trainer=four, loading=Loading(0, eval_limit=2))
+    with pytest.raises(ValueError, match=r"at most 2 processes .*eval_limit \(now 2\)"):
+        limited.val_dataloader()
+
+
 def test_evaluation_pictures_are_those_of_the_files(root):
     for batch in ready(root, stage="test").test_dataloader():
         for i, name in enumerate(batch["name"]):
@@ -133,18 +147,6 @@ def test_cached_copies_give_the_same_batches_and_are_read(root, tmp_path):
     assert_equal(expected, first_batches(cached, 5))
 
 
-def break_some(root):
-    """5 % of the pictures broken, each in its own way; their names."""
-    half = root / RAW / "00000"
-    damage(half / "00001.png")
-    kinds = [BROKEN[f"{kind}.png"][0] for kind in ("empty", "truncated", "text", "speck", "bomb")]
-    for number, content in enumerate(kinds, start=2):
-        (half / f"{number:05d}.png").write_bytes(content)
-    (half / "00007.png").unlink()
-    (half / "00007.png").symlink_to("nowhere.png")
-    return [f"{number:05d}.png" for number in range(1, 8)]
-
-
 @pytest.mark.parametrize("verify", ["header", "full"])
 def test_broken_pictures_are_refused_by_name_before_training(tmp_path, verify):
     write_set(tmp_path, [*range(68), 56000, 63000])
@@ -158,9 +160,28 @@ def test_broken_pictures_are_refused_by_name_before_training(tmp_path, verify):
         assert sum(name in str(caught.value) for name in names) == 5
 
 
+def test_damaged_pixels_are_found_before_training_unless_told_otherwise(tmp_path):
+    damage(write_set(tmp_path, NUMBERS) / RETOUCHED / "00000" / "00001.png")
+    data = FFHQR(str(tmp_path), size=16)
+    for step in (data.prepare_data, lambda: data.setup("fit")):
+        with pytest.raises(ValueError, match=r"1 of 56 pictures .*00001\.png"):
+            step()
+
+
+def test_a_set_that_cannot_be_noted_is_looked_at_once_a_process(root, tmp_path, monkeypatch):
+    looks = []
+    monkeypatch.setattr(ffhqr, "check_pairs", lambda *_: looks.append(1))
+    data = ready(root)
+    assert len(looks) == 1
+    data.setup("validate")
+    assert len(looks) == 1
+    FFHQR(str(root), size=16).setup("fit")  # another process, which prepares nothing
+    assert len(looks) == 2
+
+
 def test_damaged_pixels_are_found_while_copies_are_made(tmp_path):
     damage(write_set(tmp_path, NUMBERS) / RAW / "00000" / "00001.png")
-    data = FFHQR(str(tmp_path), size=16, loading=Loading(0, cache=True))
+    data = FFHQR(str(tmp_path), size=16, loading=Loading(0, cache=True, verify="header"))
     with pytest.raises(ValueError, match=r"1 of 56 pictures .*00001\.png"):
         data.prepare_data()
 
@@ -205,32 +226,11 @@ def test_no_worker_is_left_when_the_loaders_are_gone(root):
     assert len(list(Path("/proc/self/fd").iterdir())) < open_files
 
 
-def threads_of(_):
-    return torch.get_num_threads(), ffhqr.cv2.getNumThreads()
-
-
 def test_a_worker_keeps_to_one_thread(root, monkeypatch):
     data = ready(root, workers=1)
     loader = data.val_dataloader()
-    loader.collate_fn = threads_of
+    loader.collate_fn = lambda _: (torch.get_num_threads(), ffhqr.cv2.getNumThreads())
     assert next(iter(loader)) == (1, 1)
-
-
-class Recorder(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.seen = []
-
-    def training_step(self, batch):
-        self.seen.append(batch)
-        return self.weight.sum()
-
-    def validation_step(self, batch):
-        assert batch["image"].shape[1:] == (3, 16, 16)
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
 
 
 def test_a_trainer_takes_the_stream_across_epochs_of_the_set(root, tmp_path):

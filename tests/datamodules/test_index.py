@@ -213,6 +213,26 @@ def test_a_broken_picture_is_looked_at_each_time_until_it_is_mended(tmp_path, mo
     check_pairs(tmp_path, pairs)
 
 
+def test_an_interrupted_look_goes_on_where_it_was(tmp_path, monkeypatch):
+    pairs = list_pairs(write_set(tmp_path, range(5)))
+
+    def interrupted(path):
+        if path == pairs[3].retouched:
+            raise KeyboardInterrupt
+        return 16, 16
+
+    with monkeypatch.context() as patch:
+        patch.setitem(index._CHECKS, "full", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            check_pairs(tmp_path, pairs)
+    noted = len(json.loads((tmp_path / VERDICTS).read_text()))
+    assert 7 <= noted <= 9
+    seen = counting(monkeypatch)
+    check_pairs(tmp_path, pairs)
+    assert pairs[3].retouched in seen
+    assert len(seen) == 10 - noted
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}'])
 def test_damaged_verdicts_are_made_anew(tmp_path, text):
     pairs = list_pairs(write_set(tmp_path, [0]))

@@ -72,8 +72,9 @@ def test_features_outside_the_masks_cells_are_those_of_the_encoder() -> None:
     cells = torch.nn.functional.max_pool2d(mask, 8) > 0
     for before, after in zip(features, net.transformed(features, mask), strict=True):
         inside = torch.nn.functional.interpolate(cells.float(), size=before.shape[-2:]) > 0
-        assert torch.equal(before[~inside.expand_as(before)], after[~inside.expand_as(after)])
-        assert not torch.equal(before, after)
+        inside = inside.expand_as(before)
+        assert torch.equal(before[~inside], after[~inside])
+        assert (before != after)[inside].float().mean() > 0.9
 
 
 def test_under_a_mask_of_one_the_tokens_do_not_depend_on_each_other() -> None:
