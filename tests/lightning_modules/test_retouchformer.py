@@ -1,9 +1,11 @@
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -193,8 +195,11 @@ def trained(folder: Path, processes: int, poisoned: Key | None = None) -> list[t
     codebook = made.network.prior.codebook
     codebook.started.fill_(True)  # fresh codes would come from rank 0's faces alone
     assert codebook.restart_after > BATCHES
-    several = {"devices": processes, "strategy": "ddp_fork_find_unused_parameters_true"}
-    settings = {"precision": "64-true", "limit_val_batches": 0} | (several if processes > 1 else {})
+    settings: dict = {"precision": "64-true", "limit_val_batches": 0, "devices": processes}
+    if processes > 1:  # one that waits for the other in vain fails, and does not hang
+        settings["strategy"] = DDPStrategy(
+            start_method="fork", find_unused_parameters=True, timeout=timedelta(seconds=30)
+        )
     run = trainer(folder, every=100, callbacks=[KeepWeights()], **settings)
     run.fit(made, TwoHalvesData(2 // processes, poisoned))
     return [torch.load(folder / f"rank{rank}.pt") for rank in range(processes)]
