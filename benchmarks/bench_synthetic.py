@@ -3,24 +3,20 @@
 import statistics
 import time
 
+from benchmarks.timing import Row
 from datamodules.synthetic import draw_face
 
 FACES = {32: 12, 128: 24, 256: 8, 512: 4}
 
 
-def run() -> list[dict[str, str | float]]:
+def run() -> list[Row]:
     """Median seconds a face, and faces a second, at each size."""
-    rows: list[dict[str, str | float]] = []
+    rows = []
     for size, count in FACES.items():
         draw_face(0, 0, size)
         seconds = statistics.median(_seconds(identity, size) for identity in range(count))
-        rows.append(
-            {
-                "name": f"draw_face {size} px",
-                "seconds": round(seconds, 5),
-                "faces_per_second": round(1 / seconds, 1),
-            }
-        )
+        speed = {"faces per second": round(1 / seconds, 1)}
+        rows.append(Row(f"draw_face, {size} px", seconds, extras=speed))
     return rows
 
 
@@ -28,8 +24,3 @@ def _seconds(identity: int, size: int) -> float:
     start = time.process_time()
     draw_face(identity, 0, size)
     return time.process_time() - start
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

@@ -24,7 +24,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
+import lightning_modules  # noqa: F401 - repairs torchvision before Lightning imports it
+
+import pytorch_lightning as pl  # isort: skip
 
 from benchmarks.timing import ROOT
 
