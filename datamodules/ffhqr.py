@@ -31,6 +31,8 @@ from datamodules.pairs import (
 from datamodules.stream import Key, SliceSampler, StepSampler
 from datamodules.synthetic import MARKER, UNFINISHED, DrawnSet, write_ffhqr
 
+EVALUATED: tuple[Split, ...] = ("val", "test")
+
 
 @dataclass(frozen=True)
 class Loading:
@@ -144,8 +146,10 @@ class FFHQR(pl.LightningDataModule):
             pairs = list_pairs(self.root)
             check_pairs(self.root, pairs, self.loading.verify)
             self._pairs = pairs
-        if stage == "fit":
-            self._training()  # whatever is wrong with gamma shows before anything is trained
+        if stage == "fit":  # whatever is wrong shows before anything is trained
+            self._training()
+            for split in EVALUATED:
+                of_split(self._pairs, split)
 
     def train_dataloader(self) -> DataLoader:
         """Endless batches {"paired", "unpaired"} from step `first_batch` on.

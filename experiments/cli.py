@@ -202,7 +202,7 @@ class SuiteCLI(LightningCLI):
             tag = report.Tag(self.config.experiment, self.config.scale, self.model.caveat)
             notes = f"{DEFINITIONS} {self.model.caveat}".strip()
             report.write_table(report.rows_of(self.model.results, tag), folder, notes)
-        report.show_places(folder)
+        report.show_places(folder, self.checkpoint)
 
 
 @contextmanager
@@ -223,6 +223,7 @@ def _silence() -> None:
         ".*does not have many workers.*",
         ".*dataloader is not resumable.*",
         ".*LeafSpec.*",
+        ".*using a custom batch sampler.*",  # ours drops nothing either
         ".*in eval mode at the start of training.*",  # the mask's teacher, frozen features
         ".*no logger configured.*",
     ):
@@ -236,7 +237,11 @@ def _merged(request: Request) -> dict[str, Any]:
     identity = {"experiment": merged.name, "scale": request.scale or "published"}
     own = {} if merged.saved else {**identity, "run_dir": str(folder)}
     renamed = {"run_dir": str(runs_folder() / request.run)} if request.run else {}
-    return merged.settings | own | renamed
+    settings = merged.settings | own | renamed
+    kept = Path(settings["run_dir"]) / "config.yaml" if "run_dir" in settings else Path()
+    if request.command in ("validate", "test", "predict") and kept.is_file():
+        return load_chain(str(kept)).settings | renamed  # a run is scored on its own data
+    return settings
 
 
 def run(request: Request) -> int:

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 
 def rate(batches: int, seconds: float) -> str:
@@ -139,12 +140,16 @@ class Progress(pl.Callback):
 
 
 def _bars(console: Console) -> Bars:
+    # On a narrow terminal only the metrics are cut short.
     return Bars(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description}", table_column=Column(min_width=8, no_wrap=True)),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=Column(min_width=11, no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(min_width=7, no_wrap=True)),
+        TimeRemainingColumn(
+            elapsed_when_finished=True, table_column=Column(min_width=7, no_wrap=True)
+        ),
+        TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True)),
         console=console,
+        expand=True,
     )

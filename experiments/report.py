@@ -151,8 +151,13 @@ def show_metrics(metrics: dict[str, float]) -> None:
         console.print(f"{name:32} {worded(value)}", highlight=False)
 
 
-def show_places(folder: Path) -> None:
-    """Prints where a run's pictures, metrics, checkpoint and settings lie."""
+def show_places(folder: Path, scored: str | None = None) -> None:
+    """Prints where a run's pictures, metrics, checkpoint and settings lie.
+
+    Args:
+        folder: the run's folder.
+        scored: the checkpoint that was scored, if not the last one.
+    """
     places = {
         "pictures": ["pictures", "predictions"],
         "metrics": ["metrics.csv", "results.csv", "results.md"],
@@ -164,6 +169,8 @@ def show_places(folder: Path) -> None:
         there = [str(folder / file) for file in files if (folder / file).exists()]
         if there:
             console.print(f"{name:11} {'  '.join(there)}", soft_wrap=True, highlight=False)
+    if scored is not None and Path(scored) != folder / "checkpoints" / "last.ckpt":
+        console.print(f"scored      {scored}", soft_wrap=True, highlight=False)
 
 
 def beside_the_paper(row: Row, expected: dict[str, Any]) -> Row:

@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill, a full disk and a flipped bit."""
 
 import hashlib
+import logging
 import os
 import pickle
 import signal
@@ -17,6 +18,9 @@ from lightning_modules.guard import LossGuard, StoppedByLosses
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64  # a zip archive may end in a comment; ours is the checksum
 _CHUNK = 1 << 24
+
+
+log = logging.getLogger(__name__)
 
 
 class CheckpointError(ValueError):
@@ -200,10 +204,12 @@ class Checkpoints(pl.Callback):
         """Saves the state before this batch where one is due, and stops if a signal came."""
         stop = trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
         training = cast(Counted, pl_module)
-        due = training.batches_done % self.every == 0 and training.trustworthy
+        done = training.batches_done
+        due = done % self.every == 0 and training.trustworthy
         if stop or due:
             self._save_last(trainer, pl_module)
         if stop:
+            log.warning("stopped after batch %d; RESUME=1 goes on from %s", done, self.last)
             raise SystemExit(128 + (self._received or signal.SIGTERM))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -276,3 +276,10 @@ def test_two_processes_train_the_same_experiment(tiny: Path):
     )
     assert done.returncode == 0, done.stderr
     assert len(rows_of(runs(tiny) / "metrics.csv")) == 2
+
+
+def test_a_run_is_scored_with_its_own_settings(command: Command, tiny: Path):
+    assert command("fit", "--run=mine", "--data.init_args.batch_size=1") == 0
+    request = Request("test", str(tiny), scale="smoke", run="mine")
+    assert cli._merged(request)["data"]["init_args"]["batch_size"] == 1
+    assert command("test", "--run=mine") == 0

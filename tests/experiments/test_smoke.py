@@ -57,6 +57,15 @@ def test_the_first_losses_are_what_they_were(name: str, runs: Path, data: str) -
         assert row == pytest.approx(wanted, rel=precision, abs=1e-7)
 
 
+def test_a_set_without_test_photographs_is_refused_before_training(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"--data.init_args.root={tmp_path / 'faces'}", "--data.init_args.draw.test=0"]
+    assert main(["fit", "retouchformer_gamma0.1", "--scale=smoke", *arguments]) == 2
+    assert "the set holds no photograph for test" in capsys.readouterr().err
+    assert not (runs / "retouchformer_gamma0.1_smoke" / "metrics.csv").exists()
+
+
 def test_every_golden_file_has_its_experiment() -> None:
     tables = {path.stem for path in GOLDEN.glob("*.json")} - {"drawn_faces"}
     assert tables == set(NAMES)
