@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,6 +250,8 @@ def start_from(folder: Path, resume: bool) -> str | None:
         SettingsError: if the folder holds a run that is not to be resumed.
     """
     last = folder / "checkpoints" / "last.ckpt"
+    if resume and not last.is_file() and first_process():
+        sys.stderr.write(f"no checkpoint at {last} to go on from: starting with the first batch\n")
     if resume:
         return str(last) if last.is_file() else None
     # By the time the other processes start, the first may have begun to write here.

@@ -140,9 +140,10 @@ def test_the_frozen_prior_comes_from_the_folder_of_runs(
 
 
 def test_a_used_folder_is_refused_unless_the_run_is_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     assert start_from(tmp_path, resume=True) is None
+    assert "starting with the first batch" in capsys.readouterr().err
     (tmp_path / "config.yaml").write_text("")
     with pytest.raises(SettingsError, match=r"RESUME=1 .*RUN=<other name>"):
         start_from(tmp_path, resume=False)
