@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import random
 import signal
@@ -55,6 +56,14 @@ def test_the_first_losses_are_what_they_were(name: str, runs: Path, data: str) -
     # After a step of Adam another processor's rounding shows sooner than before it.
     for row, wanted, precision in zip(found, expected, (1e-5, 1e-3), strict=True):
         assert row == pytest.approx(wanted, rel=precision, abs=1e-7)
+
+
+def test_bf16_trains_with_finite_losses(runs: Path, data: str) -> None:
+    arguments = ["--trainer.precision=bf16-mixed", data]
+    assert main(["fit", "retouchformer_gamma0.1", "--scale=smoke", *arguments]) == 0
+    for row in numbers(runs / "retouchformer_gamma0.1_smoke"):
+        assert all(math.isfinite(value) for value in row.values())
+        assert row["train/skipped"] == 0
 
 
 def test_a_set_without_test_photographs_is_refused_before_training(
