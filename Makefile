@@ -66,6 +66,7 @@ data: $(READY) ## draw a made-up data set: SET=ffhqr TO=folder SIZE=128
 	@$(PY) -m experiments data --set=$(SET) --to=$(or $(TO),data/$(SET)_drawn) --size=$(SIZE) $(ARGS)
 
 prepare: $(READY) ## make a data set from photographs: SET=ffhqr FROM=folder TO=folder SIZE=128
+	@test -n "$(FROM)" || { echo "prepare: name the photographs by FROM=<folder>" >&2; exit 2; }
 	@$(PY) -m experiments prepare --set=$(SET) --from=$(FROM) --to=$(or $(TO),data/$(SET)) --size=$(SIZE) $(ARGS)
 
 show: $(READY) ## print EXP's merged settings, all defaults included

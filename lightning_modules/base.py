@@ -175,7 +175,6 @@ class Training(pl.LightningModule, ABC):
             "format": FORMAT,
             "method": type(self).__name__,
             "batches_done": self.batches_done,
-            "processes": self.trainer.world_size,
             "guard": self.guard.state(),
             "settings": self.settings,
         }

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import pickle
+import shutil
 import signal
 from pathlib import Path
 from types import FrameType
@@ -111,6 +112,18 @@ def _verify(path: Path) -> None:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
+
+
+def keep_as(path: Path, other: Path) -> None:
+    """Gives the file at `path` a second name, which it keeps when another file takes the first.
+
+    Where the file system knows no links it is copied.
+    """
+    other.unlink(missing_ok=True)
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
 
 
 def _synchronise_folder(folder: Path) -> None:
@@ -265,8 +278,7 @@ class Checkpoints(pl.Callback):
         for logger in trainer.loggers:
             logger.save()
         if trainer.is_global_zero and self.last.exists():
-            self.previous.unlink(missing_ok=True)
-            os.link(self.last, self.previous)  # the new file takes the name, not the place
+            keep_as(self.last, self.previous)
         trainer.save_checkpoint(self.last)
         self._saved_at = batches_done
 

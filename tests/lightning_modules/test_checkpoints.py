@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_modules.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
+from lightning_modules.checkpoints import (
+    CheckpointError,
+    keep_as,
+    read_checkpoint,
+    write_checkpoint,
+)
 from tests.lightning_modules.tiny import Tiny, TinyData, numbers, train, trainer
 
 STATE = {"weights": torch.arange(3000.0), "step": 7, "names": ["a", "b"]}
@@ -164,3 +169,20 @@ def test_the_previous_checkpoint_is_kept(tmp_path: Path) -> None:
     train(tmp_path, batches=5)
     previous = read_checkpoint(tmp_path / "checkpoints" / "previous.ckpt")
     assert previous["visagist"]["batches_done"] == 4
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_kept_file_stays_when_its_first_name_is_taken(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Path) -> None:
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    last, previous = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
+    for step in (1, 2, 3):
+        if last.exists():
+            keep_as(last, previous)
+        write_checkpoint({"step": step}, last)
+    assert (read_checkpoint(last), read_checkpoint(previous)) == ({"step": 3}, {"step": 2})
