@@ -1,0 +1,1 @@
+"""Degradations: pure functions on numpy images, drawn from an explicit generator."""
