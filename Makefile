@@ -9,7 +9,6 @@ PYTHON ?= python3
 VENV ?= .venv
 RUNS ?= runs
 SET ?= ffhqr
-SIZE ?= 128
 TUNED ?= 1
 export RUNS
 
@@ -35,12 +34,12 @@ OPTIONS = $(if $(SCALE),--scale=$(SCALE)) $(if $(RUN),--run=$(RUN)) \
 	$(if $(DATA_ROOT),--data.init_args.root=$(DATA_ROOT) --data.init_args.draw=null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train validate evaluate predict data prepare show list report sweep bench \
+.PHONY: help install train validate evaluate predict data prepare show show-data list report sweep bench \
 	claims check test format layers clean
 
 help: ## list these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
-	@echo "Variables: EXP SCALE RUN RESUME DEVICES NODES DATA_ROOT RUNS CKPT SET FROM TO SIZE SWEEP LOCAL TUNED ARGS"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@echo "Variables: EXP SCALE RUN RESUME DEVICES NODES DATA_ROOT RUNS CKPT SET FROM TO SIZE FORMAT SWEEP LOCAL TUNED ARGS"
 
 install: $(READY) ## make .venv from constraints.txt
 
@@ -63,11 +62,15 @@ predict: $(READY) ## write the answers of a trained EXP as pictures
 	@$(RUN_IT) predict $(EXP) $(OPTIONS) $(if $(CKPT),--ckpt=$(CKPT)) $(ARGS)
 
 data: $(READY) ## draw a made-up data set: SET=ffhqr TO=folder SIZE=128
-	@$(PY) -m experiments data --set=$(SET) --to=$(or $(TO),data/$(SET)_drawn) --size=$(SIZE) $(ARGS)
+	@$(PY) -m experiments data --set=$(SET) --to=$(or $(TO),data/$(SET)_drawn) $(if $(SIZE),--size=$(SIZE)) $(ARGS)
 
-prepare: $(READY) ## make a data set from photographs: SET=ffhqr FROM=folder TO=folder SIZE=128
+prepare: $(READY) ## make a data set from photographs, shards or test sets: SET FROM TO SIZE FORMAT
 	@test -n "$(FROM)" || { echo "prepare: name the photographs by FROM=<folder>" >&2; exit 2; }
-	@$(PY) -m experiments prepare --set=$(SET) --from=$(FROM) --to=$(or $(TO),data/$(SET)) --size=$(SIZE) $(ARGS)
+	@$(PY) -m experiments prepare --set=$(SET) --from=$(FROM) $(if $(TO),--to=$(TO)) \
+	$(if $(SIZE),--size=$(SIZE)) $(if $(FORMAT),--format=$(FORMAT)) $(ARGS)
+
+show-data: $(READY) ## a contact sheet of what EXP's network sees, input beside target
+	@$(PY) -m experiments show-data $(EXP) $(OPTIONS) $(ARGS)
 
 show: $(READY) ## print EXP's merged settings, all defaults included
 	@$(PY) -m experiments show $(EXP) $(OPTIONS) $(ARGS)

@@ -1,67 +1,21 @@
 """FFHQR: 70,000 portraits and their professional retouches (Shafaei et al., WACV 2021)."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
-import albumentations
-import cv2
 import pytorch_lightning as pl
-import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
-from datamodules.index import (
-    Pair,
-    Split,
-    Verify,
-    check_pairs,
-    failures,
-    list_pairs,
-    of_split,
-    refuse,
-)
-from datamodules.pairs import (
-    Augmentation,
-    EvaluationPairs,
-    SemiSupervisedPairs,
-    SizedReader,
-    Strangers,
-    paired_subset,
-)
-from datamodules.stream import Key, SliceSampler, StepSampler
-from datamodules.synthetic import MARKER, UNFINISHED, DrawnSet, write_ffhqr
+from datamodules.augmentation import Augmentation
+from datamodules.index import failures, refuse
+from datamodules.loading import Feed, Loading
+from datamodules.numbered import REMEDY, Pair, check_pairs, list_pairs, of_split
+from datamodules.pairs import EvaluationPairs, SemiSupervisedPairs, Strangers, paired_subset
+from datamodules.reading import FramedReader, Square
+from datamodules.stream import Split
+from datamodules.synthetic import DrawnSet, may_be_drawn, write_drawn
 
 EVALUATED: tuple[Split, ...] = ("val", "test")
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How pictures get from the disk into batches.
-
-    Attributes:
-        workers: processes that read; 0 reads in the training process.
-        cache: make resized copies in `.cache` below the set's folder first, and read those.
-        verify: decode each file that is new or has changed before anything else ("full"), or look
-            at both ends of it, which is quick and lets damage inside a PNG stop a training in the
-            middle ("header"); `datamodules.index.check_pairs` says what each costs.
-        eval_limit: at most so many pictures, the first ones, in validation and in testing.
-        transform: of the training pictures; without one they are mirrored half the time.
-
-    Raises:
-        ValueError: if a number is out of its range.
-    """
-
-    workers: int = 4
-    cache: bool = False
-    verify: Verify = "full"
-    eval_limit: int | None = None
-    transform: albumentations.Compose | None = None
-
-    def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ValueError(f"workers must be 0 or more, got {self.workers}")
-        if self.eval_limit is not None and self.eval_limit < 1:
-            raise ValueError(f"eval_limit must be 1 or more, or null, got {self.eval_limit}")
 
 
 @final
@@ -101,21 +55,18 @@ class FFHQR(pl.LightningDataModule):
         super().__init__()
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must be in (0, 1], got {gamma}")
-        if size < 16 or batch_size < 1 or seed < 0:
-            raise ValueError(
-                "size must be 16 or more, batch_size 1 or more and seed 0 or more, "
-                f"got {size}, {batch_size} and {seed}"
-            )
+        if size < 16:
+            raise ValueError(f"size must be 16 or more, got {size}")
         self.root = Path(root)
         self.size = size
-        self.batch_size = batch_size
         self.gamma = gamma
         self.unpaired = unpaired
         self.draw = draw
         self.seed = seed
         self.loading = loading
         self.first_batch = 0
-        self._read = SizedReader(self.root, size, loading.cache)
+        self._read = FramedReader(self.root, Square(size), loading.cache)
+        self._feed = Feed(self, batch_size, seed, loading)
         self._pairs: list[Pair] = []
 
     def prepare_data(self) -> None:
@@ -125,15 +76,15 @@ class FFHQR(pl.LightningDataModule):
             FileNotFoundError: if there is no set.
             ValueError: if the set is incomplete or holds broken pictures; names them.
         """
-        if self.draw is not None and _may_be_drawn(self.root):
-            write_ffhqr(self.root, self.draw)
+        if self.draw is not None and may_be_drawn(self.root):
+            write_drawn(self.root, "ffhqr", self.draw)
         pairs = list_pairs(self.root)
         check_pairs(self.root, pairs, self.loading.verify)
         self._pairs = pairs  # `setup` of this process need not look again
         if self.loading.cache:
             paths = [path for pair in pairs for path in (pair.raw, pair.retouched)]
             broken = failures(self._read.make_copy, paths, "Resizing pictures")
-            refuse(broken, self.root, len(paths))
+            refuse(broken, self.root, len(paths), REMEDY)
 
     def setup(self, stage: str) -> None:
         """Lists the set, and looks at its pictures if nobody has.
@@ -157,17 +108,7 @@ class FFHQR(pl.LightningDataModule):
         Raises:
             ValueError: if the set has no photographs for training, or too few for this gamma.
         """
-        training = self._training()
-        rank, world = self._rank_and_world()
-        sampler = StepSampler(
-            len(training),
-            self.batch_size,
-            seed=self.seed,
-            rank=rank,
-            world=world,
-            first_batch=self.first_batch,
-        )
-        return self._loader(training, sampler)
+        return self._feed.training(self._training())
 
     def val_dataloader(self) -> DataLoader:
         """Batches of pairs 56000 to 62999.
@@ -201,41 +142,5 @@ class FFHQR(pl.LightningDataModule):
         return SemiSupervisedPairs(paired, strangers, self._read, augmentation, self.seed)
 
     def _evaluation(self, split: Split) -> DataLoader:
-        pairs = of_split(self._pairs, split)[: self.loading.eval_limit]
-        rank, world = self._rank_and_world()
-        if len(pairs) < world:  # Lightning stops the processes without any, and the others hang
-            raise ValueError(
-                f"{world} processes cannot share {len(pairs)} photographs of {split}: use at most "
-                f"{len(pairs)} processes (--trainer.devices), add photographs, or raise eval_limit "
-                f"(now {self.loading.eval_limit})"
-            )
-        batches = SliceSampler(len(pairs), self.batch_size, rank=rank, world=world)
-        return self._loader(EvaluationPairs(pairs, self._read), batches)
-
-    def _loader(self, data: Dataset[Any], batches: Sampler[list[Key]]) -> DataLoader:
-        workers = self.loading.workers
-        return DataLoader(
-            data,
-            batch_sampler=batches,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_one_thread_each,
-        )
-
-    def _rank_and_world(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-
-def _one_thread_each(worker: int) -> None:  # noqa: ARG001 - the loader says which one
-    """Keeps the libraries of a worker from starting threads, of which there are workers enough."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-
-
-def _may_be_drawn(root: Path) -> bool:
-    """Whether `root` is new, empty, or holds drawn faces already, finished or not."""
-    if not root.exists():
-        return True
-    marked = any((root / name).exists() for name in (MARKER, UNFINISHED))
-    return marked or (root.is_dir() and not any(root.iterdir()))
+        pairs = of_split(self._pairs, split)
+        return self._feed.evaluation(EvaluationPairs(pairs, self._read), split)

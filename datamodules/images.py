@@ -78,11 +78,31 @@ def read_image(path: Path, max_pixels: int = PIXELS) -> UInt8[np.ndarray, "h w 3
         UnreadableImage: if there is no such picture, all of it, of at least 16 pixels a side.
     """
     try:
-        return _decoded(_file_bytes(path), max_pixels)
+        data = _file_bytes(path)
     except UnreadableImage as error:
         raise UnreadableImage(f"{path}: {error}") from None
-    except _BROKEN as error:
+    except OSError as error:
         raise UnreadableImage(f"{path}: cannot be decoded ({error})") from error
+    return decode_image(data, str(path), max_pixels)
+
+
+def decode_image(data: bytes, name: str, max_pixels: int = PIXELS) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture that `data` encodes, as `read_image` would read it from a file.
+
+    Args:
+        data: of a PNG, JPEG, WebP or TIFF file.
+        name: what an error calls it.
+        max_pixels: above which the header alone is reason to refuse.
+
+    Raises:
+        UnreadableImage: where `read_image` would.
+    """
+    try:
+        return _decoded(data, max_pixels)
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{name}: {error}") from None
+    except _BROKEN as error:
+        raise UnreadableImage(f"{name}: cannot be decoded ({error})") from error
 
 
 def check_image(path: Path, max_pixels: int = PIXELS) -> tuple[int, int]:

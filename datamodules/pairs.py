@@ -1,33 +1,20 @@
 """Semi-supervised training pairs, and pairs for evaluation, from a list of numbered pairs."""
 
-import os
-import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, final
+from typing import final
 
-import albumentations
-import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.images import UnreadableImage, read_image, resize, to_tensor
-from datamodules.index import Pair
+from datamodules.augmentation import Augmentation
+from datamodules.images import to_tensor
+from datamodules.numbered import Pair
+from datamodules.photographs import Sample
+from datamodules.reading import Picture
 from datamodules.stream import Key, Purpose, permutation, sample_generator
 
-Picture = UInt8[np.ndarray, "h w 3"]
 Reader = Callable[[Path], Picture]
-
-
-class Sample(TypedDict):
-    """A raw photograph, a retouched one, and their numbers."""
-
-    image: Float[Tensor, "3 h w"]
-    target: Float[Tensor, "3 h w"]
-    name: str
 
 
 def paired_subset(pairs: Sequence[Pair], gamma: float, seed: int) -> tuple[list[Pair], list[Pair]]:
@@ -47,125 +34,6 @@ def paired_subset(pairs: Sequence[Pair], gamma: float, seed: int) -> tuple[list[
     count = max(1, round(gamma * len(pairs)))
     paired, others = sorted(order[:count]), sorted(order[count:])
     return [pairs[i] for i in paired], [pairs[i] for i in others]
-
-
-@final
-@dataclass(frozen=True)
-class SizedReader:
-    """Reads pictures at `size`, resized on the fly or from copies made by `make_copies`.
-
-    Attributes:
-        root: folder of the set.
-        size: side in pixels.
-        copies: read from `root/.cache/<size>/` instead of from the pictures themselves.
-    """
-
-    root: Path
-    size: int
-    copies: bool = False
-
-    def __call__(self, path: Path) -> Picture:
-        """The picture in `path` at this size.
-
-        Raises:
-            UnreadableImage: if it cannot be read, or is not square.
-        """
-        return read_image(self.copy_of(path)) if self.copies else self.resized(path)
-
-    def resized(self, path: Path) -> Picture:
-        """The picture in `path` at this size, from the picture itself.
-
-        Raises:
-            UnreadableImage: if it cannot be read, or is not square.
-        """
-        image = read_image(path)
-        height, width = image.shape[:2]
-        if height != width:
-            raise UnreadableImage(f"{path}: is {width} x {height}, not square")
-        return resize(image, self.size)
-
-    def copy_of(self, path: Path) -> Path:
-        """Where the resized copy of `path` belongs.
-
-        Raises:
-            ValueError: if `path` is not below the set's folder.
-        """
-        half = path.relative_to(self.root).parts[0]
-        return self.root / ".cache" / str(self.size) / half / f"{path.stem}.png"
-
-    def make_copy(self, path: Path) -> None:
-        """Writes the resized copy of `path`, unless one of the same time of change is there.
-
-        Raises:
-            UnreadableImage: if the picture cannot be read.
-            OSError: if the copy cannot be written.
-        """
-        copy, changed = self.copy_of(path), path.stat().st_mtime_ns
-        if copy.exists() and copy.stat().st_mtime_ns == changed:
-            return
-        pixels = cv2.cvtColor(self.resized(path), cv2.COLOR_RGB2BGR)
-        _, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        partial = copy.with_name(f"{copy.name}.{os.getpid()}.tmp")
-        partial.write_bytes(data.tobytes())
-        os.utime(partial, ns=(changed, changed))
-        partial.replace(copy)
-
-
-@final
-class Augmentation:
-    """An albumentations pipeline whose draws come from the generator given with each call.
-
-    Deviation: `Compose.set_random_seed` gives every transform the same seed, so that two of them
-    at p = 0.5 always act together; here they share one generator
-    (`test_two_transforms_of_a_pipeline_act_independently`).
-
-    Raises:
-        TypeError: if the pipeline is no albumentations.Compose.
-    """
-
-    def __init__(self, transform: albumentations.Compose | None = None) -> None:
-        if transform is None:
-            transform = albumentations.Compose([albumentations.HorizontalFlip(p=0.5)])
-        if not isinstance(transform, albumentations.Compose):
-            raise TypeError(f"transform must be an albumentations.Compose, got {transform!r}")
-        transform.add_targets({"target": "image"})
-        self._transform = transform
-
-    def together(
-        self, image: Picture, target: Picture, generator: np.random.Generator
-    ) -> tuple[Picture, Picture]:
-        """`image` and `target` after one and the same draw.
-
-        Raises:
-            ValueError: if the pipeline gives anything but 8-bit pictures.
-        """
-        self._seed(generator)
-        both = self._transform(image=image, target=target)
-        return _still_a_picture(both["image"]), _still_a_picture(both["target"])
-
-    def alone(self, image: Picture, generator: np.random.Generator) -> Picture:
-        """`image` after a draw of its own.
-
-        Raises:
-            ValueError: if the pipeline gives anything but 8-bit pictures.
-        """
-        self._seed(generator)
-        return _still_a_picture(self._transform(image=image)["image"])
-
-    def _seed(self, generator: np.random.Generator) -> None:
-        plain = random.Random(int(generator.integers(2**63)))
-        self._transform.set_random_state(generator, plain)
-
-
-def _still_a_picture(image: np.ndarray) -> Picture:
-    if image.dtype != np.uint8 or image.ndim != 3:
-        raise ValueError(
-            "transform must leave 8-bit pictures (h, w, 3), "
-            f"got {image.dtype} of shape {tuple(image.shape)}; leave ToFloat, Normalize and "
-            "ToTensorV2 out of it"
-        )
-    return image
 
 
 @final

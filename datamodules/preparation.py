@@ -1,8 +1,9 @@
-"""Photographs made into pairs in the layout of FFHQR: who gets which number, and the two steps.
+"""Which photographs become which faces of a set: the list, the numbers and the manifest.
 
 A prepared folder's `prepared.json` holds the settings that decide its bytes, and of every source
 file the checksum, landmarks and numbers, or why it was skipped. Numbers follow from the sorted
 names, the seed and which photographs show a face; once given they never change.
+`datamodules.layouts` says where the pictures go, `datamodules.portraits` makes them.
 """
 
 import hashlib
@@ -10,23 +11,20 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from collections.abc import Collection, Iterable
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
+from datamodules.index import SUFFIXES
+from datamodules.layouts import LAYOUTS, Face
+from datamodules.stream import Split
 
-from datamodules.alignment import crop, ffhq_quad, quad_side, to_crop
-from datamodules.detection import FaceDetector
-from datamodules.images import UnreadableImage, read_image, resize
-from datamodules.retouch import retouch
-
-SPLITS = {"train": range(56_000), "val": range(56_000, 63_000), "test": range(63_000, 70_000)}
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
 MANIFEST = "prepared.json"
-WORK_SIDE = 512  # faces are retouched at their own size, up to this one, and shrunk afterwards
+DRAWN = ("drawn.json", "drawn.unfinished.json")
+NOT_READ = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".svg", ".tga"}
+)
 
 
 class PreparationError(ValueError):
@@ -39,13 +37,14 @@ class Settings:
 
     Attributes:
         size: side of the pictures in pixels.
-        seed: decides who is in which split.
+        seed: decides who is in which split, and how pictures are degraded.
         val: share of the pictures for validation.
         test: share of the pictures for testing.
-        faces: of a photograph, "largest" or "all".
+        faces: of a photograph, "largest", "all", or "none": the whole picture instead.
         min_eyes: least distance of the eyes in pixels of the photograph.
         group: what is one person, "folder" (right below the top) or "file".
         group_pattern: its first group in a file's name is the person; above `group` if not "".
+        set: name of the layout.
     """
 
     size: int
@@ -56,6 +55,12 @@ class Settings:
     min_eyes: float
     group: str
     group_pattern: str
+    set: str = "ffhqr"
+
+    def noted(self) -> dict[str, Any]:
+        """As a manifest holds it: what was added later only where it differs from the default."""
+        default = {f.name: f.default for f in fields(self) if f.default is not MISSING}
+        return {k: v for k, v in asdict(self).items() if k not in default or v != default[k]}
 
 
 @dataclass
@@ -69,7 +74,7 @@ class Photograph:
         sha256: of the file.
         reason: why it was skipped; empty if it was not.
         landmarks: five points (x, y) for each face used.
-        numbers: of the pairs, one a face; empty until given.
+        numbers: in the set, one a face; empty until given.
     """
 
     name: str
@@ -81,22 +86,9 @@ class Photograph:
     numbers: list[int] = field(default_factory=list)
 
 
-def paths(root: Path, number: int) -> tuple[Path, Path]:
-    """The raw and the retouched file of pair `number`, which `split_of` checks."""
-    tail = Path(f"{number // 1000 * 1000:05d}") / f"{number:05d}.png"
-    return root / "images1024x1024" / tail, root / "FFHQR" / tail
-
-
-def split_of(number: int) -> str:
-    """train, val or test.
-
-    Raises:
-        ValueError: if `number` is not in [0, 70000).
-    """
-    found = [name for name, numbers in SPLITS.items() if number in numbers]
-    if not found:
-        raise ValueError(f"number must be in [0, 70000), got {number}")
-    return found[0]
+def faces_of(photo: Photograph) -> list[Face]:
+    """The faces on `photo` that have numbers."""
+    return [Face(n, photo.group, photo.name, nth) for nth, n in enumerate(photo.numbers)]
 
 
 def usual_group(source: Path) -> str:
@@ -109,8 +101,29 @@ def usual_group(source: Path) -> str:
 
 
 def _is_photograph(path: Path) -> bool:
-    known = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    return known and path.is_file()
+    return _is_named_like(path, SUFFIXES) and path.is_file()
+
+
+def _is_named_like(path: Path, endings: Collection[str]) -> bool:
+    return path.suffix.lower() in endings and not path.name.startswith(".")
+
+
+def strangers(source: Path) -> dict[str, str]:
+    """Why each entry that is named like a picture is passed over by `listing`, by its name.
+
+    Raises:
+        OSError: if `source` cannot be listed.
+    """
+    found = {}
+    for path in source.rglob("*"):
+        name = path.relative_to(source).as_posix()
+        if _is_named_like(path, NOT_READ) and path.is_file():
+            ending = path.suffix.lower()
+            found[name] = f"unknown kind: {ending} is not read, convert it to JPEG or PNG"
+        elif _is_named_like(path, SUFFIXES) and not path.is_file():
+            dead = path.is_symlink() and not path.exists()
+            found[name] = "dead link" if dead else "folder" if path.is_dir() else "no plain file"
+    return found
 
 
 def listing(source: Path, settings: Settings, limit: int | None = None) -> list[Photograph]:
@@ -132,7 +145,7 @@ def listing(source: Path, settings: Settings, limit: int | None = None) -> list[
 
 def _digest(seed: int, text: str) -> bytes:
     """A key whose order is a shuffle, the same on every machine."""
-    return hashlib.sha256(f"{seed} {text}".encode()).digest()
+    return hashlib.sha256(f"{seed} {text}".encode(errors="surrogateescape")).digest()
 
 
 def _person(name: str, settings: Settings) -> str:
@@ -149,9 +162,13 @@ def load(root: Path, settings: Settings) -> dict[str, Photograph]:
     """The photographs that `root` already knows, by name.
 
     Raises:
-        PreparationError: if `root` was prepared with other settings, or its manifest is broken.
+        PreparationError: if `root` was prepared with other settings, its manifest is broken, or it
+            holds drawn faces.
     """
     path = root / MANIFEST
+    drawn = [root / name for name in DRAWN if (root / name).exists()]
+    if drawn:
+        raise PreparationError(f"{drawn[0]} says that {root} holds drawn faces; give another --to")
     if not path.exists():
         return {}
     try:
@@ -169,14 +186,16 @@ def load(root: Path, settings: Settings) -> dict[str, Photograph]:
 
 
 def save(root: Path, settings: Settings, known: dict[str, Photograph]) -> None:
-    """Writes the manifest.
+    """Writes the manifest, unless it is as it was.
 
     Raises:
         OSError: if `root` cannot be written.
     """
     photographs = [asdict(known[name]) for name in sorted(known)]
-    manifest = {"settings": asdict(settings), "photographs": photographs}
-    write_whole(root / MANIFEST, json.dumps(manifest, indent=1).encode())
+    note = LAYOUTS[settings.set].note
+    about = {"note": note} if note else {}
+    manifest = {"settings": settings.noted(), **about, "photographs": photographs}
+    _write_changed(root / MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -200,100 +219,61 @@ def give_numbers(photographs: Iterable[Photograph], settings: Settings) -> None:
     split that is furthest below its share.
 
     Raises:
-        PreparationError: if a split of FFHQR is full.
+        PreparationError: if a split of the layout is full.
     """
+    layout = LAYOUTS[settings.set]
     ordered = sorted(photographs, key=lambda photo: photo.name)
     share = {"train": 1 - settings.val - settings.test, "val": settings.val, "test": settings.test}
-    used = Counter(dict.fromkeys(SPLITS, 0))
-    following = {name: numbers.start for name, numbers in SPLITS.items()}
-    home: dict[str, str] = {}
+    used: Counter[Split] = Counter(dict.fromkeys(layout.numbers, 0))
+    following = {name: numbers.start for name, numbers in layout.numbers.items()}
+    home: dict[str, Split] = {}
     weight: Counter[str] = Counter()
     for photo in ordered:
         weight[photo.group] += len(photo.landmarks) - len(photo.numbers)
         for number in photo.numbers:
-            split = home[photo.group] = split_of(number)
+            split = home[photo.group] = layout.split_of(number)
             used[split] += 1
             following[split] = max(following[split], number + 1)
     for person in sorted(weight, key=lambda person: _digest(settings.seed, person)):
         total = sum(used.values()) + weight[person]
-        lack = {name: share[name] * total - used[name] for name in SPLITS}
+        lack = {name: share[name] * total - used[name] for name in layout.numbers}
         used[home.setdefault(person, max(lack, key=lambda name: lack[name]))] += weight[person]
     for photo in ordered:
         split = home[photo.group]
         for _ in photo.landmarks[len(photo.numbers) :]:
-            if following[split] not in SPLITS[split]:
-                msg = f"{len(SPLITS[split])} pictures fill the {split} split; use --limit"
-                raise PreparationError(msg)
+            if following[split] not in layout.numbers[split]:
+                count = len(layout.numbers[split])
+                raise PreparationError(f"{count} pictures fill the {split} split; use --limit")
             photo.numbers.append(following[split])
             following[split] += 1
 
 
-def is_missing(root: Path, photo: Photograph) -> bool:
-    """Whether a file of `photo`'s pairs is still to be written.
+def picture_files(root: Path, settings: Settings, photo: Photograph) -> list[Path]:
+    """The files of all pictures of the faces on `photo`."""
+    layout = LAYOUTS[settings.set]
+    return [root / name for face in faces_of(photo) for name in layout.files(face).values()]
+
+
+def is_missing(root: Path, settings: Settings, photo: Photograph) -> bool:
+    """Whether a file of `photo`'s pictures is still to be written.
 
     Raises:
         OSError: if `root` cannot be looked into.
     """
-    return any(not path.exists() for number in photo.numbers for path in paths(root, number))
+    return any(not path.exists() for path in picture_files(root, settings, photo))
 
 
-@cache
-def _detector(path: Path) -> FaceDetector:
-    return FaceDetector(path)
-
-
-def examine(source: Path, detector: Path, settings: Settings, photo: Photograph) -> Photograph:
-    """`photo` with its checksum and the landmarks of its faces, or the reason why it has none.
-
-    Raises:
-        OSError: if the file cannot be opened.
-    """
-    path = source / photo.name
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    try:
-        faces = _detector(detector)(read_image(path))
-    except UnreadableImage as error:
-        return Photograph(photo.name, photo.group, photo.bytes, sha256, f"unreadable: {error}")
-    wide = [face for face in faces if face.eye_distance >= settings.min_eyes]
-    reason = "" if wide else "no face"
-    if faces and not wide:
-        reason = f"face too small: {faces[0].eye_distance:.0f} px between the eyes"
-    used = wide if settings.faces == "all" else wide[:1]
-    points = [np.round(face.landmarks, 2).tolist() for face in used]
-    return Photograph(photo.name, photo.group, photo.bytes, sha256, reason, points)
-
-
-def write_pairs(source: Path, root: Path, settings: Settings, photo: Photograph) -> str:
-    """Why the pairs of `photo` could not be written; empty when they are there.
+def write_annotations(root: Path, settings: Settings, photographs: Iterable[Photograph]) -> None:
+    """Writes the layout's annotation files for these photographs, where they differ.
 
     Raises:
         OSError: if `root` cannot be written.
     """
-    try:
-        image = read_image(source / photo.name)
-        for number, points in zip(photo.numbers, photo.landmarks, strict=True):
-            pair = make_pair(image, np.array(points), settings.size)
-            for path, picture in zip(paths(root, number), pair, strict=True):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(path, _png(picture))
-    except (ValueError, cv2.error) as error:
-        return f"could not be made into a pair: {error}"
-    return ""
+    faces = [face for photo in photographs for face in faces_of(photo)]
+    for name, text in LAYOUTS[settings.set].annotations(faces).items():
+        _write_changed(root / name, text.encode())
 
 
-def make_pair(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The aligned face of `image`, (size, size, 3) uint8, as it is and retouched.
-
-    Raises:
-        ValueError: if the landmarks span no face, or one outside the photograph.
-    """
-    quad = ffhq_quad(landmarks)
-    side = max(size, min(round(quad_side(quad)), WORK_SIDE))
-    raw = crop(image, quad, side)
-    retouched = retouch(raw, to_crop(landmarks, quad, side)).image
-    return resize(raw, size), resize(retouched, size)
-
-
-def _png(image: np.ndarray) -> bytes:
-    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    return bytes(data)
+def _write_changed(path: Path, data: bytes) -> None:
+    if not path.exists() or path.read_bytes() != data:
+        write_whole(path, data)

@@ -8,10 +8,12 @@ of an epoch, no sample is dropped or repeated, and any step can be started at di
 from collections.abc import Iterator
 from enum import IntEnum
 from functools import lru_cache
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 from torch.utils.data import Sampler
+
+Split = Literal["train", "val", "test"]
 
 Key = tuple[int, int]
 """(epoch, index) of a sample; what every dataset here takes."""
@@ -25,6 +27,10 @@ class Purpose(IntEnum):
     PAIRED = 2
     UNPAIRED = 3
     SUBSET = 4
+    DEGRADATION = 5
+    REFERENCES = 6
+    PEOPLE = 7
+    EVALUATION = 8
 
 
 def sample_generator(

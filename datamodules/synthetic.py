@@ -1,8 +1,7 @@
-"""Drawn faces whose blemishes are known, and a data set of them on disk in FFHQR's layout.
+"""Data sets of drawn faces on disk, in the layout of any set here.
 
-A drawn face is a portrait made of arithmetic alone: no photograph and no network is behind it.
-The raw picture is the clean one with imperfections under the same light, pores and noise, so the
-two are equal to the last bit wherever the mask is 0. The bytes are the same on every machine.
+See `datamodules.drawing.face` for what a drawn face is. The same people are in every layout, and
+the pictures have the same bytes on every machine.
 """
 
 import io
@@ -12,83 +11,25 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from jaxtyping import Float, UInt8
-from numpy import ndarray
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from datamodules.drawing.camera import display, expose, quantised, sensor_noise
-from datamodules.drawing.identity import draw_person
-from datamodules.drawing.imperfections import Preview, choose_marks, drawn_marks, marks_grain
-from datamodules.drawing.photograph import Camera, draw_photograph
-from datamodules.drawing.portrait import paint_portrait
-from datamodules.drawing.shapes import averaged, blurred
+from datamodules.drawing.face import LARGEST, SMALLEST, DrawnFace, draw_face
+from datamodules.layouts import LAYOUTS, Face, Files, Kind, Layout, Picture, degraded, jpeg
+from datamodules.stream import Split
 
-SMALLEST, LARGEST = 32, 512
-FINEST = 96  # smaller pictures are drawn at least this large and averaged down
-PREVIEW = 64
+__all__ = ["DrawnFace", "DrawnSet", "draw_face", "may_be_drawn", "write_drawn"]
+
 VERSION = 1  # of the drawings: another number means other bytes
 MARKER, UNFINISHED = "drawn.json", "drawn.unfinished.json"
-FIRST = {"train": 0, "val": 56_000, "test": 63_000}
+FIRST: dict[Split, int] = {"train": 0, "val": 56_000, "test": 63_000}
 LIMITS = {"train": 56_000, "val": 7_000, "test": 7_000}
 WORTH_A_PROCESS = 50  # pictures; a new process takes seconds to start
-FAINTEST = np.float32(1 / 255)  # a weaker opacity could not change a byte
-
-
-@dataclass(frozen=True)
-class DrawnFace:
-    """A face with imperfections, the same face without, and the opacity of the imperfections."""
-
-    raw: UInt8[ndarray, "h w 3"]
-    clean: UInt8[ndarray, "h w 3"]
-    mask: Float[ndarray, "h w"]
-
-
-def draw_face(identity: int, photograph: int, size: int, seed: int = 0) -> DrawnFace:
-    """One photograph of one drawn person, `size` pixels square.
-
-    Args:
-        identity: number of the person; the same number and seed are the same person.
-        photograph: number of the photograph: pose, expression, light, background, camera.
-        size: side of the square picture in pixels, 32 to 512.
-        seed: of the world of people.
-
-    Raises:
-        ValueError: if `size` is not in 32 to 512, or a number is negative.
-    """
-    if not SMALLEST <= size <= LARGEST:
-        raise ValueError(f"size must be in [{SMALLEST}, {LARGEST}], got {size}")
-    if min(identity, photograph, seed) < 0:
-        raise ValueError(
-            "identity, photograph and seed must not be negative, "
-            f"got {identity}, {photograph} and {seed}"
-        )
-    person = draw_person(identity, seed)
-    shot = draw_photograph(identity, photograph, seed)
-    marks = choose_marks(person, shot, Preview(*paint_portrait(PREVIEW, person, shot)))
-    factor = -(-FINEST // size)
-    canvas, at = paint_portrait(size * factor, person, shot)
-    opacity, change = drawn_marks(marks, at, marks_grain(person))
-    opacity *= canvas.bare
-    marked = canvas.colour + canvas.bare * canvas.colour * (change - 1.0)
-    light = np.concatenate([canvas.colour, marked, opacity[None]])
-    light = averaged(light, factor)
-    return _developed(light, shot.camera)
-
-
-def _developed(light: Float[ndarray, "7 h w"], camera: Camera) -> DrawnFace:
-    light = blurred(light, camera.blur)
-    noise = sensor_noise(light.shape[-1], camera)
-    clean = quantised(display(expose(light[:3], camera)) + noise)
-    marked = quantised(display(expose(light[3:6], camera)) + noise)
-    mask = np.clip(light[6], 0.0, 1.0)
-    mask = np.where(mask < FAINTEST, np.float32(0.0), mask)
-    return DrawnFace(np.where(mask[:, :, None] > 0, marked, clean), clean, mask)
 
 
 @dataclass(frozen=True)
@@ -131,43 +72,98 @@ class DrawnSet:
         """The numbers of all pictures."""
         return [FIRST[name] + k for name in FIRST for k in range(getattr(self, name))]
 
-    def drawn(self, number: int) -> DrawnFace:
-        """Picture `number` of this set."""
+    def shown(self, number: int) -> tuple[int, int]:
+        """Which person and which photograph of them picture `number` is."""
         first = max(first for first in FIRST.values() if first <= number)
         person, photograph = divmod(number - first, self.photographs)
-        return draw_face(first + person, photograph, self.size, self.seed)
+        return first + person, photograph
+
+    def drawn(self, number: int) -> DrawnFace:
+        """Picture `number` of this set."""
+        return draw_face(*self.shown(number), self.size, self.seed)
 
 
-def write_ffhqr(root: Path, faces: DrawnSet, workers: int = 0) -> None:
-    """Writes the pairs of `faces` below `root` in FFHQR's layout, unless they are there already.
+def may_be_drawn(root: Path) -> bool:
+    """Whether `root` is new, empty, or holds drawn faces already, finished or not."""
+    if not root.exists():
+        return True
+    marked = any((root / name).exists() for name in (MARKER, UNFINISHED))
+    return marked or (root.is_dir() and not any(root.iterdir()))
+
+
+def write_drawn(root: Path, layout: str, faces: DrawnSet, workers: int = 0) -> None:
+    """Writes `faces` below `root` in the layout of a data set, unless they are there already.
 
     What an interrupted call has written is kept by the next one. `drawn.json`, written last, holds
-    the set and the version of the drawings.
+    the set and the version of the drawings. In a layout of one shape only, such as CelebA's, the
+    size of `faces` is not used.
 
     Args:
         root: a new or empty folder, or one that an earlier call has begun.
+        layout: one of `datamodules.layouts.LAYOUTS`.
         faces: what to draw.
         workers: processes; 0 means one for each processor core, but none for few pictures.
 
     Raises:
-        ValueError: if `workers` is negative, or `root` holds anything else.
+        ValueError: if `workers` is negative, there is no such layout or it has too few numbers, or
+            `root` holds anything else.
     """
     if workers < 0:
         raise ValueError(f"workers must be 0 (one for each core) or more, got {workers}")
-    told = json.dumps({"version": VERSION, "faces": asdict(faces)}, indent=2) + "\n"
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout}")
+    sitters = _sitters(LAYOUTS[layout], faces)
+    told = _told(layout, faces)
     if _finished(root, told):
         return
     root.mkdir(parents=True, exist_ok=True)
     _replace(root / UNFINISHED, told.encode())
-    missing = [n for n in faces.numbers if not all(path.exists() for path in _pair(root, n))]
+    missing = [sitter for sitter in sitters if _is_missing(root, LAYOUTS[layout], sitter)]
     processes = workers or min(_cores(), len(missing) // WORTH_A_PROCESS + 1)
     console = Console(stderr=True)
-    drawn = _draw_all(root, faces, missing, processes)
+    drawn = _draw_all((root, layout, faces), missing, processes)
     for _ in track(drawn, "Drawing faces", total=len(missing), console=console):
         pass
-    for stale in root.glob("*/*/*.tmp"):
+    for stale in root.rglob("*.tmp"):
         stale.unlink()
+    for name, text in LAYOUTS[layout].annotations([sitter.face for sitter in sitters]).items():
+        _replace(root / name, text.encode())
     (root / UNFINISHED).replace(root / MARKER)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sitter:
+    """A face's place in a layout, and the number of its picture in the drawn set."""
+
+    face: Face
+    picture: int
+
+
+def _sitters(layout: Layout, faces: DrawnSet) -> list[_Sitter]:
+    """The same people in every layout; in FFHQ's each number shows what it does in FFHQR's."""
+    free = {split: iter(numbers) for split, numbers in layout.numbers.items()}
+    found = []
+    for split, first in FIRST.items():
+        home = layout.home(split)
+        offset = first + layout.place(layout.numbers[home].start)
+        for picture in range(offset, offset + getattr(faces, split)):
+            number = next(free[home], None)
+            if number is None:
+                most = len(layout.numbers[home])
+                raise ValueError(f"this layout has {most} numbers for {split}, draw fewer faces")
+            person, photograph = faces.shown(picture)
+            name = f"n{person:06d}"
+            found.append(_Sitter(Face(number, name, f"{name}/{photograph + 1:04d}"), picture))
+    return found
+
+
+def _told(layout: str, faces: DrawnSet) -> str:
+    notes: dict[str, Any] = {"version": VERSION, "faces": asdict(faces)}
+    if layout != "ffhqr":  # sets drawn when there was no other layout do not name theirs
+        notes["layout"] = layout
+    if LAYOUTS[layout].note:
+        notes["note"] = LAYOUTS[layout].note
+    return json.dumps(notes, indent=2) + "\n"
 
 
 def _finished(root: Path, told: str) -> bool:
@@ -193,29 +189,51 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _draw_all(root: Path, faces: DrawnSet, numbers: list[int], processes: int) -> Iterator[None]:
-    several = itertools.repeat(root), itertools.repeat(faces), numbers
+def _is_missing(root: Path, layout: Layout, sitter: _Sitter) -> bool:
+    return not all((root / name).exists() for name in layout.files(sitter.face).values())
+
+
+_Set = tuple[Path, str, DrawnSet]
+
+
+def _draw_all(into: _Set, sitters: list[_Sitter], processes: int) -> Iterator[None]:
+    several = itertools.repeat(into), sitters
     if processes == 1:
-        yield from map(_draw_pair, *several)
+        yield from map(_draw, *several)
         return
     # A forked child would inherit the locks of this process's threads; a spawned one has its own.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield from pool.map(_draw_pair, *several, chunksize=8)
+        yield from pool.map(_draw, *several, chunksize=8)
 
 
-def _draw_pair(root: Path, faces: DrawnSet, number: int) -> None:
-    face = faces.drawn(number)
-    for path, picture in zip(_pair(root, number), (face.raw, face.clean), strict=True):
+def _draw(into: _Set, sitter: _Sitter) -> None:
+    root, name, faces = into
+    layout = LAYOUTS[name]
+    drawn = replace(faces, size=layout.shape(faces.size)[0]).drawn(sitter.picture)
+    files = layout.files(sitter.face)
+    made = _pictures(layout, drawn, faces.seed, sitter.face.number, files)
+    for kind, below in files.items():
+        path = root / below
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = io.BytesIO()
-        Image.fromarray(picture).save(content, "PNG", compress_level=1)
-        _replace(path, content.getvalue())
+        _replace(path, jpeg(made[kind]) if path.suffix == ".jpg" else _png(made[kind]))
 
 
-def _pair(root: Path, number: int) -> tuple[Path, Path]:
-    name = f"{number // 1000 * 1000:05d}/{number:05d}.png"
-    return root / "images1024x1024" / name, root / "FFHQR" / name
+def _pictures(
+    layout: Layout, drawn: DrawnFace, seed: int, number: int, files: Files
+) -> dict[Kind, Picture]:
+    photograph = layout.framed(drawn.raw)
+    made: dict[Kind, Picture] = {"photograph": photograph}
+    made["retouched"] = layout.framed(drawn.clean)
+    if "degraded" in files:
+        made["degraded"] = degraded(photograph, seed, number)
+    return made
+
+
+def _png(picture: Picture) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG", compress_level=1)
+    return content.getvalue()
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -17,6 +17,7 @@ RUNS_AN_EXPERIMENT = {
     "show": "print an experiment's merged settings, all defaults included",
 }
 OTHERS = {
+    "show-data": "draw what an experiment's network sees, or the data of configs/data/NAME.yaml",
     "list": "name every experiment, and the numbers that its paper printed",
     "prepare": "make a data set from a folder of photographs",
     "data": "draw a made-up data set in the folder layout of a real one",
@@ -102,19 +103,24 @@ def draw_data(arguments: Sequence[str]) -> int:
         SettingsError: if an option is wrong or missing.
     """
     parser = Parser("data", f"{COMMANDS['data'].capitalize()}.")
-    parser.add_argument("--set", choices=["ffhqr"], default="ffhqr", help="whose layout")
+    from experiments.prepare import SETS
+
+    parser.add_argument("--set", choices=SETS, default="ffhqr", help="whose layout")
     parser.add_argument("--to", type=Path, required=True, help="the folder to write")
-    for name, default in {"train": 600, "val": 40, "test": 80, "size": 128, "seed": 0}.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+    defaults = {"train": 600, "val": 40, "test": 80, "size": 128, "seed": 0, "photographs": 1}
+    for name, default in defaults.items():
+        about = {"size": "celeba's are always 178 x 218; ", "photographs": "of each person; "}
+        told_of = f"{about.get(name, '')}default {default}"
+        parser.add_argument(f"--{name}", type=int, default=default, help=told_of)
     told = parser.parse_args(arguments)
-    from datamodules.synthetic import DrawnSet, write_ffhqr
+    from datamodules.synthetic import DrawnSet, write_drawn
 
     try:
-        faces = DrawnSet(told.train, told.val, told.test, told.size, told.seed)
-        write_ffhqr(told.to, faces)
+        faces = DrawnSet(**{name: getattr(told, name) for name in defaults})
+        write_drawn(told.to, told.set, faces)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    sys.stdout.write(f"{told.train + told.val + told.test} pairs of faces in {told.to}\n")
+    sys.stdout.write(f"{told.train + told.val + told.test} drawn faces in {told.to}\n")
     return 0
 
 
@@ -137,18 +143,35 @@ def _run_experiment(command: str, arguments: Sequence[str]) -> int:
     return cli.run(request)
 
 
+def _prepare(arguments: Sequence[str]) -> int:
+    from experiments import prepare, testsets
+
+    front = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    front.add_argument("--set", default="")
+    try:
+        wanted = front.parse_known_args(arguments)[0].set
+    except argparse.ArgumentError:  # prepare tells what is wrong
+        wanted = ""
+    if wanted in testsets.NAMES:
+        return testsets.main(arguments)
+    return prepare.main(list(arguments))
+
+
 def _dispatch(command: str, arguments: Sequence[str]) -> int:
     if command not in COMMANDS:
         hint = nearest(command, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
         raise SettingsError(f"no command '{command}'{hint}")
     if command in RUNS_AN_EXPERIMENT:
         return _run_experiment(command, arguments)
+    if command == "show-data":
+        request = read_request(command, arguments)
+        from experiments import show_data
+
+        return show_data.main(request)
     if command == "data":
         return draw_data(arguments)
     if command == "prepare":
-        from experiments import prepare
-
-        return prepare.main(list(arguments))
+        return _prepare(arguments)
     if command == "sweep":
         from experiments import sweep
 

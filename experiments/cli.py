@@ -122,7 +122,8 @@ class SuiteCLI(LightningCLI):
         parser.add_argument("--monitor", type=str, default="val/psnr")
         parser.add_argument("--wandb", type=Literal["off", "online", "offline"], default="off")
         parser.link_arguments("max_batches", "model.init_args.max_batches")
-        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+        for seeded in ("data", "data.init_args.train"):  # the second in sets that join two
+            parser.link_arguments("seed_everything", f"{seeded}.init_args.seed", compute_fn=int)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses and checks every setting; nothing has been built yet.
@@ -214,7 +215,7 @@ def told_as_settings() -> Iterator[None]:
         raise SettingsError(plain(str(error))) from error
 
 
-def _silence() -> None:
+def silence() -> None:
     """Keeps Lightning's advertisements and the warnings that do not concern this suite away."""
     os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # of calls that Lightning makes
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
@@ -250,7 +251,7 @@ def run(request: Request) -> int:
     Raises:
         SettingsError: if a setting is wrong or a file is missing.
     """
-    _silence()
+    silence()
     arguments, sys.argv[1:] = sys.argv[1:], []  # LightningCLI warns of arguments given twice
     cli = SuiteCLI(request, _merged(request))
     sys.argv[1:] = arguments  # the further processes of DDP are started with them

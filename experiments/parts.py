@@ -147,10 +147,11 @@ class Predictions(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Writes a batch's `outputs.image`, (b, 3, h, w) in [0, 1]."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         pixels = outputs.image.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu()
         for name, picture in zip(batch["name"], pixels.numpy(), strict=True):
-            Image.fromarray(picture).save(self.folder / f"{Path(name).stem}.png")
+            path = self.folder / f"{name}.png"  # sets name pictures by their folders and no ending
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(path)
 
 
 class Record(pl.Callback):

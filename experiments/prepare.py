@@ -1,32 +1,30 @@
-"""A data set in the layout of FFHQR from a folder of anybody's photographs (`make prepare`).
+"""A data set in the layout of any here from a folder of anybody's photographs (`make prepare`).
 
-Two passes: the first finds the faces and records them, the second writes the pairs. Both can be
+Two passes: the first finds the faces and records them, the second writes the pictures. Both can be
 killed at any moment and go on with the next call; a call with nothing left to do writes nothing.
 """
 
 import argparse
 import csv
 import io
-import multiprocessing
 import os
 import re
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
+
+from experiments.workers import each
 
 if TYPE_CHECKING:  # their packages take seconds to load, which --help need not
     from datamodules.preparation import Photograph, Settings
 
+SETS = ("celeba", "facerenov", "ffhq", "ffhqr", "folder", "frwild", "vggface2")
 SAVE_EVERY = 500
 REPORT = "prepared_report.csv"
-Result = TypeVar("Result")
 
 
 class _WrongOption(ValueError):
@@ -44,14 +42,17 @@ def main(argv: Sequence[str]) -> int:
     """
     try:
         options = _parser().parse_args(argv)
+        ending = "prepared" if options.format == "folder" else "shards"
+        options.to = options.to or Path(f"data/{options.set}_{ending}")
         _check(options)
     except _WrongOption as error:
         return _refuse(error)
     from datamodules.preparation import PreparationError
+    from experiments.settings import SettingsError
 
     try:
-        return _prepare(options)
-    except (PreparationError, OSError, BrokenProcessPool) as error:
+        return _pack(options) if options.format == "webdataset" else _prepare(options)
+    except (PreparationError, SettingsError, OSError, BrokenProcessPool) as error:
         return _refuse(error)
     except KeyboardInterrupt:
         _say("prepare: stopped; the same command goes on from here")
@@ -74,20 +75,26 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    line = "A data set in the layout of FFHQR from a folder of photographs."
+    line = "A data set in the layout of a published one from a folder of photographs."
     parser = _Parser("prepare", description=line, allow_abbrev=False)
     add = parser.add_argument
-    add("--set", choices=["ffhqr"], default="ffhqr", help="layout to write")
+    add("--set", choices=SETS, default="ffhqr", help="layout to write")
+    packed = "folder (default); webdataset packs --from, a set that has its layout, into tar shards"
+    add("--format", choices=["folder", "webdataset"], default="folder", help=packed)
+    add("--per-shard", type=int, help="photographs in a shard; default: 1000, fewer in a small set")
     add("--from", dest="source", type=Path, required=True, help="folder of photographs")
-    add("--to", type=Path, default=Path("data/ffhqr_prepared"), help="folder to write")
-    add("--size", type=int, default=512, help="side of the pictures in pixels")
+    add("--to", type=Path, help="folder to write; default: data/<set>_prepared or _shards")
+    size = "side of the pictures in pixels; celeba's are always 178 x 218"
+    add("--size", type=int, default=512, help=size)
     add("--detector", type=Path, help="YuNet as ONNX; default: environment variable VISAGIST_YUNET")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    add("--val", type=float, default=0.1, help="share of the pictures for validation")
+    val = "share of the pictures for validation; facerenov's real_lq; none in folder and frwild"
+    add("--val", type=float, default=0.1, help=val)
     add("--test", type=float, default=0.1, help="share of the pictures for testing")
     add("--seed", type=int, default=0, help="decides who is in which split")
     add("--limit", type=int, help="use so many of the photographs only")
-    add("--faces", choices=["largest", "all"], default="largest", help="of one photograph")
+    faces = "of one photograph; none takes it whole, for --set=folder, and needs no detector"
+    add("--faces", choices=["largest", "all", "none"], default="largest", help=faces)
     add("--min-eyes", type=float, default=20.0, help="least distance of the eyes in pixels")
     person = "what is one person; default: folder if all photographs lie in sub-folders, else file"
     add("--group", choices=["folder", "file"], help=person)
@@ -98,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(options: argparse.Namespace) -> None:
     source, target = options.source.resolve(), options.to.resolve()
+    whole = options.faces == "none"
     shares = min(options.val, options.test) >= 0 and options.val + options.test < 1
     try:
         groups = re.compile(options.group_pattern).groups
@@ -110,8 +118,16 @@ def _check(options: argparse.Namespace) -> None:
             not target.is_relative_to(source),
             f"--to={options.to} lies inside --from={options.source}, choose a folder outside",
         ),
+        (
+            options.set == "folder" or not whole,
+            f"--faces=none goes with --set=folder only, got --set={options.set}",
+        ),
         (options.size >= 32, f"--size must be at least 32, got {options.size}"),
         (options.workers >= 1, f"--workers must be at least 1, got {options.workers}"),
+        (
+            options.per_shard is None or options.per_shard >= 1,
+            f"--per-shard must be at least 1, got {options.per_shard}",
+        ),
         (options.limit is None or options.limit > 0, f"--limit must be > 0, got {options.limit}"),
         (options.min_eyes > 0, f"--min-eyes must be positive, got {options.min_eyes}"),
         (shares, f"--val={options.val} and --test={options.test} must leave a share to train on"),
@@ -125,10 +141,11 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
+    from datamodules.layouts import LAYOUTS
     from datamodules.preparation import Settings, usual_group
 
     return Settings(
-        size=options.size,
+        size=0 if options.faces == "none" else LAYOUTS[options.set].shape(options.size)[0],
         seed=options.seed,
         val=options.val,
         test=options.test,
@@ -136,35 +153,46 @@ def _settings(options: argparse.Namespace) -> "Settings":
         min_eyes=options.min_eyes,
         group=options.group or usual_group(options.source),
         group_pattern=options.group_pattern,
+        set=options.set,
     )
 
 
+def _pack(options: argparse.Namespace) -> int:
+    from experiments import pack
+
+    return pack.main(options.set, options.source, options.to, options.per_shard, options.seed)
+
+
 def _prepare(options: argparse.Namespace) -> int:
-    from datamodules import preparation
+    from datamodules import portraits, preparation
 
     root, source, settings = options.to, options.source, _settings(options)
-    detector = _detector(options.detector)
-    root.mkdir(parents=True, exist_ok=True)
-    for part in [*root.glob("*.tmp"), *root.glob("*/*/*.tmp")]:  # of a call that was killed
-        part.unlink()
+    detector = None if options.faces == "none" else _detector(options.detector)
     known = preparation.load(root, settings)
     found = preparation.listing(source, settings, options.limit)
+    root.mkdir(parents=True, exist_ok=True)
+    for part in root.rglob("*.tmp"):
+        if ".cache" not in part.parts:  # where a training may be writing; else of a killed call
+            part.unlink()
+    look = partial(portraits.examine, source, detector, settings)
     fresh = [photo for photo in found if _is_news(known.get(photo.name), photo)]
-    look = partial(preparation.examine, source, detector, settings)
-    for done, photo in enumerate(_each(look, fresh, options.workers, "finding faces"), 1):
-        known[photo.name] = _kept(root, known.get(photo.name), photo)
+    title = "finding faces" if detector else "reading pictures"
+    for done, photo in enumerate(each(look, fresh, options.workers, title), 1):
+        known[photo.name] = _kept(root, settings, known.get(photo.name), photo)
         if done % SAVE_EVERY == 0:
             preparation.save(root, settings, known)
     if fresh or any(len(photo.numbers) < len(photo.landmarks) for photo in known.values()):
         _skip_copies(list(known.values()))
         preparation.give_numbers(known.values(), settings)
         preparation.save(root, settings, known)
-    todo = [known[photo.name] for photo in found if preparation.is_missing(root, known[photo.name])]
-    write = partial(preparation.write_pairs, source, root, settings)
-    reasons = list(_each(write, todo, options.workers, "retouching"))
+    todo = [p for p in (known[p.name] for p in found) if preparation.is_missing(root, settings, p)]
+    write = partial(portraits.write_faces, source, root, settings)
+    reasons = list(each(write, todo, options.workers, "writing pictures"))
     skipped = {photo.name: photo.reason for photo in known.values() if photo.reason}
     skipped |= {photo.name: why for photo, why in zip(todo, reasons, strict=True) if why}
-    return _report(root, [p for p in known.values() if p.name not in skipped], skipped)
+    good = [photo for photo in known.values() if photo.name not in skipped]
+    preparation.write_annotations(root, settings, good)
+    return _report(root, settings, good, skipped | preparation.strangers(source))
 
 
 def _detector(given: Path | None) -> Path:
@@ -179,15 +207,17 @@ def _detector(given: Path | None) -> Path:
 
 
 def _is_news(before: "Photograph | None", now: "Photograph") -> bool:
-    return before is None or before.bytes != now.bytes
+    return before is None or before.bytes != now.bytes or not before.sha256
 
 
-def _kept(root: Path, before: "Photograph | None", now: "Photograph") -> "Photograph":
+def _kept(
+    root: Path, settings: "Settings", before: "Photograph | None", now: "Photograph"
+) -> "Photograph":
     """`now` with the numbers that the photograph had; its old pictures make room."""
-    from datamodules.preparation import paths
+    from datamodules.preparation import picture_files
 
     if before is not None:
-        for path in (path for number in before.numbers for path in paths(root, number)):
+        for path in picture_files(root, settings, before):
             path.unlink(missing_ok=True)
         now.numbers = before.numbers[: len(now.landmarks)]
     return now
@@ -202,74 +232,24 @@ def _skip_copies(photographs: "list[Photograph]") -> None:
             photo.reason, photo.landmarks = f"same bytes as {original}", []
 
 
-def _each(
-    function: "Callable[[Photograph], Result]",
-    items: "list[Photograph]",
-    workers: int,
-    title: str,
-) -> Iterator[Result]:
-    """`function` of every item in order, by `workers` processes, under a progress bar."""
-    if not items:
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(title, total=len(items))
-        for result in _mapped(function, items, min(workers, len(items))):
-            progress.advance(bar)
-            yield result
-
-
-def _mapped(
-    function: "Callable[[Photograph], Result]", items: "list[Photograph]", workers: int
-) -> Iterator[Result]:
-    if workers == 1:
-        yield from map(function, items)
-        return
-    # Forked from a server that has loaded everything once: quick, and safe beside our threads.
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    if os.name == "posix":
-        context.set_forkserver_preload(["datamodules.preparation"])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        yield from pool.map(function, items, chunksize=4)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread a process, Ctrl-C left to the parent, and an end when the parent is killed."""
-    import signal
-
-    import cv2
-
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
-
-
-def _report(root: Path, good: "list[Photograph]", skipped: dict[str, str]) -> int:
+def _report(
+    root: Path, settings: "Settings", good: "list[Photograph]", skipped: dict[str, str]
+) -> int:
     """The exit code, after the table of skipped files and a summary of one or two lines."""
-    from datamodules.preparation import SPLITS, split_of, write_whole
+    from datamodules.layouts import LAYOUTS
+    from datamodules.preparation import write_whole
 
     table = io.StringIO()
     csv.writer(table).writerows([("name", "reason"), *sorted(skipped.items())])
-    data = table.getvalue().encode()
+    data = table.getvalue().encode(errors="surrogateescape")  # a name may be any bytes
     path = root / REPORT
     if not path.exists() or path.read_bytes() != data:
         write_whole(path, data)
-    counts = Counter(split_of(number) for photo in good for number in photo.numbers)
-    shares = ", ".join(f"{name} {counts[name]}" for name in SPLITS)
-    _say(f"{counts.total()} pairs in {root} ({shares})")
+    layout = LAYOUTS[settings.set]
+    counts = Counter(layout.split_of(number) for photo in good for number in photo.numbers)
+    shares = ", ".join(f"{name} {counts[name]}" for name in layout.numbers)
+    shown = f" ({shares})" if len(layout.numbers) > 1 else ""
+    _say(f"{counts.total()} {layout.unit}s in {root}{shown}{layout.note and '; ' + layout.note}")
     if not skipped:
         return 0
     kinds = Counter(re.split(":| as ", reason)[0] for reason in skipped.values())

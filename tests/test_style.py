@@ -6,7 +6,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("ops", "lightning_modules", "datamodules", "experiments", "benchmarks")
 # Tests of more than one module.
-STANDING_ALONE = {"tests/test_style.py", "tests/experiments/test_smoke.py"}
+STANDING_ALONE = {
+    "tests/test_style.py",
+    "tests/datamodules/test_waiting.py",
+    "tests/datamodules/degradations/test_all.py",
+    "tests/experiments/test_data_settings.py",
+    "tests/experiments/test_smoke.py",
+}
 LONGEST_FUNCTION, LONGEST_FILE, MOST_ARGUMENTS = 40, 300, 8
 
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datamodules.index import RAW, RETOUCHED
+from datamodules.numbered import RAW, RETOUCHED
 
 
 def picture(height=40, width=48, channels=3, seed=0):

@@ -1,7 +1,8 @@
-import json
 import os
-import shutil
+import pickle
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -9,248 +10,283 @@ import pytest
 from PIL import Image
 
 from datamodules import index
-from datamodules.index import RAW, RETOUCHED, VERDICTS, check_pairs, list_pairs, of_split
-from tests.datamodules.pictures import damage, write_set
+from datamodules.images import UnreadableImage, read_image
+from datamodules.index import (
+    INDEX,
+    SUFFIXES,
+    failures,
+    list_index,
+    make_index,
+    open_index,
+    refuse,
+)
+from tests.datamodules.pictures import BROKEN, damage, picture
+
+# In the order of an index.
+NAMES = ["1.png", "a/1.jpg", "a/2.PNG", "a/b/1.webp", "a b/1.tif", "a.b/1.png", "ä/Zoë 1.png"]
 
 
-def write(path, size=16, seed=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
+def write_tree(root, names=NAMES, height=16, width=16):
+    for seed, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(height, width, seed=seed)).save(root / name)
+    return root
 
 
-NUMBERS = [0, 3, 999, 1000, 55999, 56000, 62999, 63000, 69999]
-
-
-@pytest.mark.parametrize("flat", [False, True])
-@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "PNG"])
-def test_pairs_are_found_flat_or_in_folders_of_a_thousand(tmp_path, flat, ending):
-    pairs = list_pairs(write_set(tmp_path, NUMBERS, flat=flat, ending=ending))
-    assert [pair.number for pair in pairs] == NUMBERS
-    assert [pair.name for pair in pairs[:2]] == ["00000", "00003"]
-    for pair in pairs:
-        assert pair.raw.is_relative_to(tmp_path / RAW)
-        assert pair.retouched.is_relative_to(tmp_path / RETOUCHED)
-        assert pair.raw.is_file()
-        assert pair.raw.stem == pair.retouched.stem == pair.name
-
-
-def test_numbers_decide_the_split(tmp_path):
-    pairs = list_pairs(write_set(tmp_path, NUMBERS))
-    numbers = {split: [p.number for p in of_split(pairs, split)] for split in index.SPLITS}
-    assert numbers == {
-        "train": [0, 3, 999, 1000, 55999],
-        "val": [56000, 62999],
-        "test": [63000, 69999],
-    }
-
-
-def test_an_empty_split_is_refused_with_its_numbers(tmp_path):
-    pairs = list_pairs(write_set(tmp_path, [1, 2]))
-    with pytest.raises(ValueError, match="no photograph for val: none is numbered 56000 to 62999"):
-        of_split(pairs, "val")
-
-
-def test_files_of_other_names_and_deep_or_circular_folders_are_passed_over(tmp_path):
-    write_set(tmp_path, [1])
-    (tmp_path / RAW / "LICENSE.txt").write_text("words")
-    write(tmp_path / RAW / "00001 (copy).png")
-    write(tmp_path / RAW / "mask_00002.png")
-    (tmp_path / RAW / "again").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "a").mkdir(parents=True)
-    (tmp_path / "elsewhere" / "a" / "back").symlink_to(tmp_path / "elsewhere")
-    assert [pair.number for pair in list_pairs(tmp_path)] == [1]
-
-
-@pytest.mark.parametrize("gone", ["", RAW, RETOUCHED])
-def test_a_missing_folder_is_named_with_where_to_get_the_set(tmp_path, gone):
-    root = write_set(tmp_path / "set", [1])
-    shutil.rmtree(root / gone)
-    with pytest.raises(FileNotFoundError, match="make prepare SET=ffhqr FROM=") as caught:
-        list_pairs(root)
-    assert str(root / gone) in str(caught.value)
-    assert "ffhq-dataset" in str(caught.value)
-    assert "CC BY-NC-SA 4.0" in str(caught.value)
-
-
-def test_missing_halves_are_counted_and_the_first_is_named(tmp_path):
-    write_set(tmp_path, range(10))
-    for half, number in ((RAW, 7), (RETOUCHED, 4), (RETOUCHED, 8)):
-        (tmp_path / half / "00000" / f"{number:05d}.png").unlink()
-    with pytest.raises(ValueError, match="3 of 10 photographs") as caught:
-        list_pairs(tmp_path)
-    assert f"{tmp_path / RAW / '00000' / '00004.png'}, which has none in FFHQR" in str(caught.value)
-
-
-def test_two_pictures_of_one_number_are_both_named(tmp_path):
-    write_set(tmp_path, [5])
-    write(tmp_path / RAW / "00005.jpg")
-    with pytest.raises(ValueError, match="remove one") as caught:
-        list_pairs(tmp_path)
-    assert "00005.png" in str(caught.value)
-    assert "00005.jpg" in str(caught.value)
-
-
-def test_a_number_beyond_the_last_split_is_refused(tmp_path):
-    write_set(tmp_path, [70000])
-    with pytest.raises(ValueError, match=r"70000\.png belongs to no split"):
-        list_pairs(tmp_path)
-
-
-def test_each_photograph_is_another_person_unless_the_set_says_who_is_on_it(tmp_path):
-    numbers = [0, 1, 2, 56000, 56001]
-    write_set(tmp_path, numbers)
-    assert len({pair.person for pair in list_pairs(tmp_path)}) == 5
-    photographs = [{"group": "ann", "numbers": [0, 2]}, {"group": "bo", "numbers": [56000, 56001]}]
-    (tmp_path / "prepared.json").write_text(json.dumps({"photographs": photographs}))
-    assert [pair.person for pair in list_pairs(tmp_path)] == ["ann", "1", "ann", "bo", "bo"]
-    (tmp_path / "drawn.json").write_text(json.dumps({"faces": {"photographs": 2}}))
-    people = [pair.person for pair in list_pairs(tmp_path)]
-    assert people[0] == people[1] != people[2]
-    assert people[3] == people[4]
-    assert len(set(people)) == 3
-
-
-def test_notes_that_do_not_tell_who_is_on_a_picture_are_refused(tmp_path):
-    write_set(tmp_path, [0])
-    for text in ("", "[]", "{}", '{"photographs": [{"numbers": [0]}]}'):
-        (tmp_path / "prepared.json").write_text(text)
-        with pytest.raises(ValueError, match=r"prepared\.json does not tell who"):
-            list_pairs(tmp_path)
-
-
-def break_files(root):
-    """Breaks 6 of the pictures of a set of 20 pairs, each in its own way."""
-    raw, retouched = root / RAW / "00000", root / RETOUCHED / "00000"
-    (raw / "00001.png").write_bytes(b"")
-    (raw / "00003.png").write_bytes((raw / "00003.png").read_bytes()[:-50])
-    (retouched / "00005.png").write_text("words and no picture")
-    write(retouched / "00007.png", size=1)
-    (raw / "00009.png").unlink()
-    (raw / "00009.png").symlink_to("gone.png")
-    (raw / "00011.png").unlink()
-    Image.new("RGB", (40, 20)).save(raw / "00011.png")
-
-
-def test_broken_pictures_are_refused_in_one_sentence_with_the_first_five(tmp_path):
-    break_files(write_set(tmp_path, range(20)))
-    with pytest.raises(ValueError, match="6 of 40 pictures") as caught:
-        check_pairs(tmp_path, list_pairs(tmp_path))
-    told = str(caught.value)
-    names = ("00001.png: is empty", "00003.png: cannot", "00005.png: is not", "00007.png: is 1 x 1")
-    assert all(name in told for name in names)
-    assert "00009.png: is a dead link" in told
-    assert "00011.png" not in told
-    assert "and 1 more" in told
-    assert "\n" not in told
-
-
-def test_a_picture_that_is_not_square_is_refused(tmp_path):
-    write_set(tmp_path, [0, 1])
-    Image.new("RGB", (40, 20)).save(tmp_path / RAW / "00000" / "00001.png")
-    with pytest.raises(ValueError, match=r"1 of 4 pictures .*00001\.png: is 40 x 20, not square"):
-        check_pairs(tmp_path, list_pairs(tmp_path))
-
-
-def test_a_folder_named_like_a_picture_is_refused(tmp_path):
-    write_set(tmp_path, [0, 1])
-    (tmp_path / RAW / "00000" / "00001.png").unlink()
-    (tmp_path / RAW / "00000" / "00001.png").mkdir()
-    with pytest.raises(ValueError, match=r"00001\.png: is a folder"):
-        check_pairs(tmp_path, list_pairs(tmp_path))
-
-
-def test_damage_inside_a_png_is_found_by_the_full_check_only(tmp_path):
-    pairs = list_pairs(write_set(tmp_path, [0, 1]))
-    damage(pairs[1].retouched)
-    check_pairs(tmp_path, pairs, "header")
-    with pytest.raises(ValueError, match=r"1 of 4 pictures .*00001\.png"):
-        check_pairs(tmp_path, pairs, "full")
+def every_name(files):
+    return [files.name(i) for i in range(len(files))]
 
 
 def counting(monkeypatch):
     seen = []
     for level, check in dict(index._CHECKS).items():
         monkeypatch.setitem(
-            index._CHECKS, level, lambda path, check=check: seen.append(path) or check(path)
+            index._CHECKS, level, lambda path, check=check: seen.append(path.name) or check(path)
         )
     return seen
 
 
-def test_only_what_changed_is_looked_at_again(tmp_path, monkeypatch):
-    pairs = list_pairs(write_set(tmp_path, range(5)))
-    seen = counting(monkeypatch)
-    check_pairs(tmp_path, pairs)
-    assert len(seen) == 10
-    check_pairs(tmp_path, pairs)
-    assert len(seen) == 10
-    os.utime(pairs[3].raw, ns=(time.time_ns(), time.time_ns() + 10**9))
-    check_pairs(tmp_path, pairs)
-    assert seen[10:] == [pairs[3].raw]
+def written(root):
+    status = (root / INDEX).stat()
+    return status.st_ino, status.st_mtime_ns
 
 
-def test_a_full_check_counts_as_a_look_at_the_header_but_not_the_other_way_round(
-    tmp_path, monkeypatch
-):
-    pairs = list_pairs(write_set(tmp_path, [0]))
+def test_files_stand_in_the_order_of_their_folders_and_names(tmp_path):
+    made = make_index(write_tree(tmp_path))
+    assert every_name(made) == list(made.names()) == NAMES
+    assert made.folders == ["", "a", "a/b", "a b", "a.b", "ä"]
+    assert [made.folders[k] for k in made.folder_of] == [n.rpartition("/")[0] for n in NAMES]
+    assert [made.path(i) for i in range(len(made))] == [tmp_path / name for name in NAMES]
+    assert made.folder_of.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("", NAMES),
+        ("a", ["a/1.jpg", "a/2.PNG", "a/b/1.webp"]),
+        ("a/b", ["a/b/1.webp"]),
+        ("a/", ["a/1.jpg", "a/2.PNG", "a/b/1.webp"]),
+        ("a b", ["a b/1.tif"]),
+        ("a.", []),
+        ("b", []),
+    ],
+)
+def test_the_files_below_a_folder_are_those_in_it_and_in_its_folders(tmp_path, folder, names):
+    files = list_index(write_tree(tmp_path))
+    below = files.below(folder)
+    assert below.dtype == np.int64
+    assert [files.name(i) for i in below] == names
+
+
+def test_a_folder_with_nothing_but_folders_has_what_they_hold(tmp_path):
+    files = list_index(write_tree(tmp_path, ["x/1/1.png", "x/2/1.png", "y/1.png"]))
+    assert [files.name(i) for i in files.below("x")] == ["x/1/1.png", "x/2/1.png"]
+
+
+@pytest.mark.parametrize("i", [-1, 7])
+def test_a_position_that_is_none_is_refused(tmp_path, i):
+    with pytest.raises(IndexError, match=rf"position must be in 0 \.\. 6, got {i}"):
+        list_index(write_tree(tmp_path)).path(i)
+
+
+def test_what_was_made_is_what_is_opened(tmp_path):
+    made, opened = make_index(write_tree(tmp_path)), open_index(tmp_path)
+    assert every_name(opened) == every_name(made) == NAMES
+    assert opened.folders == made.folders
+    assert np.array_equal(opened.folder_of, made.folder_of)
+    assert not opened.folder_of.flags.writeable  # the file's pages, not a copy
+
+
+def test_opening_lists_no_folder(tmp_path, monkeypatch):
+    make_index(write_tree(tmp_path))
+    monkeypatch.setattr(index, "list_pictures", None)
+    assert every_name(open_index(tmp_path)) == NAMES
+
+
+@pytest.mark.parametrize("action", [make_index, open_index, list_index])
+def test_a_missing_folder_is_named(tmp_path, action):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
+        action(tmp_path / "nowhere")
+
+
+def test_a_folder_without_pictures_is_refused_with_the_endings_that_count(tmp_path):
+    (tmp_path / "notes.txt").write_text("words")
+    with pytest.raises(ValueError, match=r"no picture below .* ends in .*\.jpg, \.png") as caught:
+        make_index(tmp_path)
+    assert all(ending in str(caught.value) for ending in SUFFIXES)
+
+
+def test_broken_pictures_are_counted_and_the_first_five_named_with_reasons(tmp_path):
+    write_tree(tmp_path)
+    for name, (content, _) in BROKEN.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{len(BROKEN)} of {len(BROKEN) + 7} pict") as caught:
+        make_index(tmp_path, "full")
+    for name, (_, reason) in sorted(BROKEN.items())[:5]:
+        assert f"{name}: " in str(caught.value)
+        assert reason in str(caught.value)
+    assert str(caught.value).endswith(f"and {len(BROKEN) - 5} more; replace or remove them")
+
+
+def test_a_picture_is_looked_at_until_it_is_sound(tmp_path, monkeypatch):
+    damage(write_tree(tmp_path) / "a/2.PNG")
     seen = counting(monkeypatch)
-    for verify, looks in (("header", 2), ("full", 4), ("header", 4), ("full", 4)):
-        check_pairs(tmp_path, pairs, verify)
+    for looks in (7, 8):
+        with pytest.raises(ValueError, match=r"1 of 7 pictures .*2\.PNG: cannot be decoded"):
+            make_index(tmp_path, "full")
+        assert len(seen) == looks
+    write_tree(tmp_path, ["a/2.PNG"])
+    make_index(tmp_path, "full")
+    assert seen[7:] == ["2.PNG"] * 2
+
+
+def test_a_dead_link_is_looked_at_each_time(tmp_path, monkeypatch):
+    (write_tree(tmp_path) / "dead.png").symlink_to("nowhere.png")
+    seen = counting(monkeypatch)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"1 of 8 pictures .*dead\.png: is a dead link"):
+            make_index(tmp_path)
+    assert len(seen) == 9
+
+
+def test_oblong_pictures_are_refused_only_where_told_without_another_look(tmp_path, monkeypatch):
+    write_tree(write_tree(tmp_path), ["b/wide.png"], 20, 40)
+    seen = counting(monkeypatch)
+    make_index(tmp_path)
+    with pytest.raises(ValueError, match=r"1 of 8 pictures .*wide\.png: is 40 x 20, not square"):
+        make_index(tmp_path, oblong=False)
+    assert len(seen) == 8
+
+
+def test_a_closer_look_counts_as_a_quick_one_but_not_the_other_way_round(tmp_path, monkeypatch):
+    write_tree(tmp_path)
+    seen = counting(monkeypatch)
+    for verify, looks in (("header", 7), ("full", 14), ("header", 14), ("full", 14)):
+        make_index(tmp_path, verify)
         assert len(seen) == looks
 
 
-def test_a_broken_picture_is_looked_at_each_time_until_it_is_mended(tmp_path, monkeypatch):
-    pairs = list_pairs(write_set(tmp_path, range(3)))
-    whole = pairs[1].raw.read_bytes()
-    pairs[1].raw.write_bytes(whole[:-20])
+def test_only_what_is_new_or_has_changed_is_looked_at(tmp_path, monkeypatch):
+    make_index(write_tree(tmp_path))
     seen = counting(monkeypatch)
-    for looks in (6, 7):
-        with pytest.raises(ValueError, match="1 of 6"):
-            check_pairs(tmp_path, pairs)
-        assert len(seen) == looks
-    pairs[1].raw.write_bytes(whole)
-    check_pairs(tmp_path, pairs)
+    os.utime(tmp_path / "a/2.PNG", ns=(time.time_ns(), time.time_ns() + 10**9))
+    write_tree(tmp_path, ["a/11.png", "new/1.png"])
+    (tmp_path / "a/1.jpg").unlink()
+    made = make_index(tmp_path)
+    assert sorted(seen) == ["1.png", "11.png", "2.PNG"]
+    expected = ["1.png", "a/11.png", "a/2.PNG", "a/b/1.webp", *NAMES[4:6], "new/1.png", NAMES[6]]
+    assert every_name(made) == every_name(open_index(tmp_path)) == expected
+
+
+def test_nothing_is_written_where_nothing_has_changed(tmp_path):
+    make_index(write_tree(tmp_path))
+    before = written(tmp_path)
+    make_index(tmp_path)
+    assert written(tmp_path) == before
+    (tmp_path / "1.png").unlink()
+    make_index(tmp_path)
+    assert written(tmp_path) != before
 
 
 def test_an_interrupted_look_goes_on_where_it_was(tmp_path, monkeypatch):
-    pairs = list_pairs(write_set(tmp_path, range(5)))
+    write_tree(tmp_path)
 
     def interrupted(path):
-        if path == pairs[3].retouched:
+        if path.name == "1.tif":
             raise KeyboardInterrupt
         return 16, 16
 
     with monkeypatch.context() as patch:
-        patch.setitem(index._CHECKS, "full", interrupted)
+        patch.setitem(index._CHECKS, "header", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            check_pairs(tmp_path, pairs)
-    noted = len(json.loads((tmp_path / VERDICTS).read_text()))
-    assert 7 <= noted <= 9
+            make_index(tmp_path)
     seen = counting(monkeypatch)
-    check_pairs(tmp_path, pairs)
-    assert pairs[3].retouched in seen
-    assert len(seen) == 10 - noted
+    make_index(tmp_path)
+    assert "1.tif" in seen
+    assert len(seen) <= 3  # four came before it
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}'])
-def test_damaged_verdicts_are_made_anew(tmp_path, text):
-    pairs = list_pairs(write_set(tmp_path, [0]))
-    (tmp_path / VERDICTS).write_text(text)
-    check_pairs(tmp_path, pairs)
-    assert f"{RAW}/00000/00000.png" in json.loads((tmp_path / VERDICTS).read_text())
+def test_an_interruption_does_not_wait_for_what_has_not_begun(monkeypatch):
+    begun = []
+
+    def interrupted(results, *_, **__):
+        next(iter(results))
+        raise KeyboardInterrupt
+
+    def slow(item):
+        begun.append(item)
+        time.sleep(0.002)
+
+    monkeypatch.setattr(index, "track", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        failures(slow, range(900), "Waiting")
+    assert 0 < len(begun) < 900
 
 
-def test_a_set_that_cannot_be_written_to_is_used_all_the_same(tmp_path, monkeypatch):
-    pairs = list_pairs(write_set(tmp_path, [0]))
+@pytest.mark.parametrize("content", [b"", b"words", b"visagist-index-1" + bytes(200)])
+def test_an_index_that_is_none_is_made_again(tmp_path, content):
+    (write_tree(tmp_path) / INDEX).write_bytes(content)
+    assert every_name(open_index(tmp_path)) == NAMES
+    make_index(tmp_path)
+    assert every_name(open_index(tmp_path)) == NAMES
+    assert len((tmp_path / INDEX).read_bytes()) > 300
 
-    def refuse(self, *_):
-        raise PermissionError(30, "Read-only file system", str(self))
 
-    monkeypatch.setattr(Path, "write_text", refuse)
-    check_pairs(tmp_path, pairs)
-    monkeypatch.undo()
+def test_damaged_columns_are_looked_at_and_written_again(tmp_path, monkeypatch):
+    make_index(write_tree(tmp_path))
+    whole = (tmp_path / INDEX).read_bytes()
+    damage(tmp_path / INDEX)
+    seen = counting(monkeypatch)
+    make_index(tmp_path)
+    assert len(seen) == 7
+    assert (tmp_path / INDEX).read_bytes() == whole
+
+
+def test_a_folder_that_cannot_be_written_is_used_all_the_same(tmp_path, monkeypatch):
+    write_tree(tmp_path)
+    opened = Path.open
+
+    def refused(self, mode="r", *rest):
+        if mode != "rb":
+            raise PermissionError(30, "Read-only file system", str(self))
+        return opened(self, mode, *rest)
+
+    monkeypatch.setattr(Path, "open", refused)
+    seen = counting(monkeypatch)
+    for looks in (7, 14):
+        assert every_name(make_index(tmp_path)) == NAMES
+        assert len(seen) == looks
+    files = open_index(tmp_path)
+    assert every_name(pickle.loads(pickle.dumps(files))) == NAMES
     assert not list(tmp_path.glob(".visagist*"))
-    (tmp_path / VERDICTS).mkdir()
-    check_pairs(tmp_path, pairs)
-    assert [path.name for path in tmp_path.glob(".visagist*")] == [VERDICTS]
+
+
+def test_a_file_replaced_or_removed_since_is_named_when_read(tmp_path):
+    files = make_index(write_tree(tmp_path))
+    (tmp_path / "1.png").unlink()
+    (tmp_path / "a/1.jpg").write_bytes(b"")
+    for i, reason in enumerate((r"1\.png: is missing", r"1\.jpg: is empty")):
+        with pytest.raises(UnreadableImage, match=reason):
+            read_image(files.path(i))
+
+
+def test_a_spawned_worker_gets_a_path_instead_of_the_names(tmp_path):
+    files = make_index(write_tree(tmp_path, [f"{k:03d}.png" for k in range(300)]))
+    assert len(pickle.dumps(files)) < 300
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        assert pool.submit(files.name, 123).result() == "123.png"
+
+
+def test_a_worker_refuses_an_index_made_again_since(tmp_path):
+    sent = pickle.dumps(make_index(write_tree(tmp_path)))
+    (tmp_path / "1.png").unlink()
+    make_index(tmp_path)
+    with pytest.raises(ValueError, match=r"\.visagist_index has changed since this run began"):
+        pickle.loads(sent)
+
+
+def test_nothing_broken_is_no_reason_to_refuse(tmp_path):
+    refuse({}, tmp_path, 3)
+    with pytest.raises(ValueError, match=r"1 of 3 pictures below .* cannot be used: why; remedy"):
+        refuse({tmp_path: "why"}, tmp_path, 3, "remedy")

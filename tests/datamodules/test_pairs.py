@@ -7,18 +7,10 @@ import albumentations as A
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from datamodules.images import UnreadableImage, read_image, resize
-from datamodules.index import RAW, RETOUCHED, Pair
-from datamodules.pairs import (
-    Augmentation,
-    EvaluationPairs,
-    SemiSupervisedPairs,
-    SizedReader,
-    Strangers,
-    paired_subset,
-)
+from datamodules.augmentation import Augmentation
+from datamodules.numbered import Pair
+from datamodules.pairs import EvaluationPairs, SemiSupervisedPairs, Strangers, paired_subset
 
 
 def numbered(numbers, person=str):
@@ -173,16 +165,6 @@ def test_a_pair_is_mirrored_together_and_half_the_time():
     assert 150 < mirrored < 250
 
 
-def test_two_transforms_of_a_pipeline_act_independently():
-    pipeline = A.Compose([A.HorizontalFlip(p=0.5), A.OneOf([A.VerticalFlip(p=1)], p=0.5)])
-    augmentation = Augmentation(pipeline)
-    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    generators = (np.random.default_rng(seed) for seed in range(200))
-    corners = Counter(int(augmentation.alone(image, g)[0, 0, 0]) for g in generators)
-    assert sorted(corners) == [0, 3, 6, 9]
-    assert min(corners.values()) > 25
-
-
 def test_any_pipeline_moves_both_pictures_of_a_pair_alike():
     pipeline = A.Compose([A.Affine(rotate=(-20, 20), p=1), A.RandomCrop(12, 12)])
     data = semi_supervised(transform=pipeline)
@@ -195,8 +177,6 @@ def test_any_pipeline_moves_both_pictures_of_a_pair_alike():
 def test_a_pipeline_that_leaves_no_picture_is_refused():
     with pytest.raises(ValueError, match="8-bit pictures"):
         semi_supervised(transform=A.Compose([A.ToFloat()]))[0, 0]
-    with pytest.raises(TypeError, match=r"must be an albumentations\.Compose"):
-        Augmentation(A.HorizontalFlip())
 
 
 def test_a_sample_is_the_same_whatever_was_read_before():
@@ -227,45 +207,3 @@ def test_evaluation_gives_pairs_as_they_are():
         assert item["name"] == "00009"
         assert number(item["image"]) == number(item["target"]) == 9
         assert columns(item["image"])[0] == list(range(16))
-
-
-def picture_in(root, half, size=40):
-    path = root / half / "00000" / "00003.png"
-    path.parent.mkdir(parents=True)
-    pixels = np.random.default_rng(len(half)).integers(0, 256, (size, size, 3), np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-@pytest.mark.parametrize("size", [20, 40, 64])
-def test_a_copy_is_what_resizing_on_the_fly_gives(tmp_path, size):
-    reader = SizedReader(tmp_path, size, copies=True)
-    for half in (RAW, RETOUCHED):
-        path = picture_in(tmp_path, half)
-        reader.make_copy(path)
-        assert reader.copy_of(path) == tmp_path / ".cache" / str(size) / half / "00003.png"
-        assert np.array_equal(reader(path), resize(read_image(path), size))
-        assert np.array_equal(reader(path), SizedReader(tmp_path, size)(path))
-
-
-def test_a_copy_is_made_once_and_again_when_the_picture_changes(tmp_path):
-    path, reader = picture_in(tmp_path, RAW), SizedReader(tmp_path, 20, copies=True)
-    reader.make_copy(path)
-    first = reader.copy_of(path).stat().st_ino
-    reader.make_copy(path)
-    assert reader.copy_of(path).stat().st_ino == first
-    Image.new("RGB", (40, 40), "red").save(path)
-    reader.make_copy(path)
-    assert (reader(path) == (255, 0, 0)).all()
-    assert [p.name for p in reader.copy_of(path).parent.iterdir()] == ["00003.png"]
-
-
-def test_a_broken_or_oblong_picture_leaves_no_copy(tmp_path):
-    path, reader = picture_in(tmp_path, RAW), SizedReader(tmp_path, 20, copies=True)
-    path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(UnreadableImage, match=r"00003\.png"):
-        reader.make_copy(path)
-    Image.new("RGB", (40, 30)).save(path)
-    with pytest.raises(UnreadableImage, match="40 x 30, not square"):
-        reader.make_copy(path)
-    assert not (tmp_path / ".cache").exists()

@@ -1,34 +1,33 @@
 import json
+import os
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
-from datamodules.images import read_image
+from datamodules.layouts import LAYOUTS
 from datamodules.preparation import (
     Photograph,
     PreparationError,
     Settings,
-    examine,
+    faces_of,
     give_numbers,
     is_missing,
     listing,
     load,
-    make_pair,
-    paths,
+    picture_files,
     save,
-    split_of,
+    strangers,
     usual_group,
-    write_pairs,
+    write_annotations,
     write_whole,
 )
 
 SETTINGS = Settings(
     size=64, seed=0, val=0.1, test=0.1, faces="largest", min_eyes=20, group="file", group_pattern=""
 )
+split_of = LAYOUTS["ffhqr"].split_of
 LANDMARKS = [[70.0, 80], [130, 80], [100, 115], [78, 145], [122, 145]]
 
 
@@ -49,25 +48,6 @@ def put(root: Path, *names: str) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
     return root
-
-
-def test_pairs_lie_where_ffhqr_has_them(tmp_path):
-    raw, retouched = paths(tmp_path, 56012)
-    assert raw == tmp_path / "images1024x1024" / "56000" / "56012.png"
-    assert retouched == tmp_path / "FFHQR" / "56000" / "56012.png"
-
-
-@pytest.mark.parametrize(
-    ("number", "split"),
-    [(0, "train"), (55999, "train"), (56000, "val"), (62999, "val"), (63000, "test")],
-)
-def test_splits_are_those_of_ffhqr(number, split):
-    assert split_of(number) == split
-
-
-def test_there_is_no_number_70000():
-    with pytest.raises(ValueError, match="got 70000"):
-        split_of(70_000)
 
 
 def test_sub_folders_stand_for_people_unless_photographs_lie_beside_them(tmp_path):
@@ -194,59 +174,90 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == b"old"
 
 
-def test_a_pair_has_the_size_asked_for_and_differs_in_the_skin_only():
-    picture = np.full((200, 200, 3), (60, 90, 120), np.uint8)
-    cv2.ellipse(picture, (100, 108), (58, 72), 0, 0, 360, (205, 150, 120), -1)
-    picture += np.random.default_rng(0).integers(0, 12, (200, 200, 1), np.uint8)
-    raw, retouched = make_pair(picture, np.array(LANDMARKS), 128)
-    assert raw.shape == retouched.shape == (128, 128, 3)
-    assert (raw != retouched).any()
-    np.testing.assert_array_equal(raw[:, :15], retouched[:, :15])
-
-
-def test_pairs_are_written_as_png_that_read_back_the_same(tmp_path):
-    rng = np.random.default_rng(0)
-    picture = cv2.GaussianBlur(rng.integers(0, 255, (200, 200, 3), np.uint8), (0, 0), 2)
-    cv2.imwrite(str(tmp_path / "a.png"), picture[..., ::-1])
-    photo = Photograph("a.png", "a", 1, landmarks=[LANDMARKS], numbers=[63_001])
-    assert is_missing(tmp_path / "out", photo)
-    assert write_pairs(tmp_path, tmp_path / "out", SETTINGS, photo) == ""
-    assert not is_missing(tmp_path / "out", photo)
-    for path, expected in zip(
-        paths(tmp_path / "out", 63_001), make_pair(picture, np.array(LANDMARKS), 64), strict=True
-    ):
-        np.testing.assert_array_equal(read_image(path), expected)
-    assert not list(tmp_path.rglob("*.tmp"))
-
-
-def test_a_photograph_that_became_unreadable_is_told_and_not_raised(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"\x89PNG")
-    photo = Photograph("a.png", "a", 1, landmarks=[LANDMARKS], numbers=[0])
-    assert "could not be made into a pair" in write_pairs(tmp_path, tmp_path, SETTINGS, photo)
-
-
-def test_a_real_photograph_gets_landmarks_and_a_checksum(faces, tmp_path):
-    detector = faces / "assets" / "yunet_n_640_640.onnx"
-    photo = Photograph("001_03.jpg", "001", 1)
-    seen = examine(faces / "london" / "neutral_front", detector, SETTINGS, photo)
-    assert len(seen.landmarks) == 1
-    assert len(seen.sha256) == 64
-    json.dumps(seen.landmarks)
-    far = examine(
-        faces / "london" / "neutral_front", detector, replace(SETTINGS, min_eyes=900), photo
-    )
-    assert far.reason.startswith("face too small: 2")
-    assert far.landmarks == []
-
-
-def test_what_cannot_be_used_is_skipped_with_its_reason(faces, tmp_path):
-    detector = faces / "assets" / "yunet_n_640_640.onnx"
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff garbage")
-    cv2.imwrite(str(tmp_path / "wall.png"), np.full((100, 100, 3), 200, np.uint8))
-    reasons = [
-        examine(tmp_path, detector, SETTINGS, Photograph(name, name, 1)).reason
-        for name in ("broken.jpg", "wall.png")
+def test_the_manifest_of_an_ffhqr_set_is_as_it_was_before_there_were_other_layouts(tmp_path):
+    save(tmp_path, SETTINGS, {})
+    told = json.loads((tmp_path / "prepared.json").read_text())
+    assert told.keys() == {"settings", "photographs"}
+    assert list(told["settings"]) == [
+        *("size", "seed", "val", "test", "faces", "min_eyes", "group", "group_pattern")
     ]
-    assert reasons[0].startswith("unreadable: ")
-    assert "broken.jpg" in reasons[0]
-    assert reasons[1] == "no face"
+
+
+def test_another_layout_is_named_in_the_manifest_with_what_has_to_be_known(tmp_path):
+    settings = replace(SETTINGS, set="facerenov")
+    save(tmp_path, settings, {})
+    told = json.loads((tmp_path / "prepared.json").read_text())
+    assert told["settings"]["set"] == "facerenov"
+    assert "synthetic" in told["note"]
+    assert load(tmp_path, settings) == {}
+    with pytest.raises(PreparationError, match="was prepared with set=facerenov, got ffhqr"):
+        load(tmp_path, SETTINGS)
+
+
+def test_a_folder_of_drawn_faces_is_not_prepared_into(tmp_path):
+    put(tmp_path, "drawn.json")
+    with pytest.raises(PreparationError, match="holds drawn faces"):
+        load(tmp_path, SETTINGS)
+
+
+def test_celeba_gets_its_numbers_and_lists(tmp_path):
+    settings, photographs = replace(SETTINGS, set="celeba", group="folder"), people(10, 2)
+    give_numbers(photographs, settings)
+    given = sorted(number for photo in photographs for number in photo.numbers)
+    assert given == [*range(1, 17), 162_771, 162_772, 182_638, 182_639]
+    write_annotations(tmp_path, settings, photographs[:-1])
+    lines = (tmp_path / "identity_CelebA.txt").read_text().splitlines()
+    identity = dict(line.split(" ") for line in lines)
+    assert len(identity) == 19  # what could not be written is not listed
+    for photo, other in zip(photographs[:-2:2], photographs[1:-2:2], strict=True):
+        both = [identity[f"{p.numbers[0]:06d}.jpg"] for p in (photo, other)]
+        assert both[0] == both[1]
+    assert len(set(identity.values())) == 10
+
+
+def test_annotations_that_are_there_already_are_not_written_again(tmp_path):
+    settings, photographs = replace(SETTINGS, set="celeba"), people(3)
+    give_numbers(photographs, settings)
+    write_annotations(tmp_path, settings, photographs)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    write_annotations(tmp_path, settings, photographs)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    assert len(before) == 2
+
+
+def test_a_tree_without_splits_takes_everybody_into_one():
+    settings, photographs = replace(SETTINGS, set="frwild"), people(40)
+    give_numbers(photographs, settings)
+    assert sorted(n for photo in photographs for n in photo.numbers) == list(range(40))
+
+
+def test_the_faces_of_a_photograph_are_told_apart(tmp_path):
+    settings = replace(SETTINGS, set="folder")
+    photo = Photograph("ann/1.jpg", "ann", 1, landmarks=[LANDMARKS] * 2, numbers=[3, 8])
+    assert [(face.number, face.nth) for face in faces_of(photo)] == [(3, 0), (8, 1)]
+    first, second = picture_files(tmp_path, settings, photo)
+    assert first == tmp_path / "ann" / "1.jpg.png"
+    assert second == tmp_path / "ann" / "1.jpg_2.png"
+    assert is_missing(tmp_path, settings, photo)
+    put(tmp_path, "ann/1.jpg.png", "ann/1.jpg_2.png")
+    assert not is_missing(tmp_path, settings, photo)
+
+
+def test_what_is_named_like_a_picture_and_is_no_file_is_told(tmp_path):
+    put(tmp_path, "a.jpg", "notes.txt", "album.PNG/b.jpg", "old.heic")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    assert strangers(tmp_path) == {
+        "album.PNG": "folder",
+        "gone.jpg": "dead link",
+        "old.heic": "unknown kind: .heic is not read, convert it to JPEG or PNG",
+    }
+
+
+def test_a_name_of_any_bytes_is_listed_and_numbered(tmp_path):
+    put(tmp_path, os.fsdecode(b"\xff.jpg"), "a.jpg")
+    found = listing(tmp_path, SETTINGS, limit=2)
+    for photo in found:
+        photo.landmarks = [LANDMARKS]
+    give_numbers(found, SETTINGS)
+    save(tmp_path, SETTINGS, {photo.name: photo for photo in found})
+    assert load(tmp_path, SETTINGS) == {photo.name: photo for photo in found}

@@ -72,6 +72,27 @@ def test_data_draws_the_faces_that_were_asked_for(
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_data_is_drawn_in_any_layout(tmp_path: Path):
+    arguments = ["data", "--set=folder", f"--to={tmp_path}", "--train=2", "--val=1", "--test=1"]
+    assert main([*arguments, "--size=32", "--photographs=2"]) == 0
+    assert len(list(tmp_path.glob("n*/*.png"))) == 4
+    assert sorted(path.name for path in (tmp_path / "n000000").iterdir()) == [
+        "0001.png",
+        "0002.png",
+    ]
+
+
+def test_fixed_test_sets_are_prepared_by_their_own_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["prepare", "--set=ispl_tests", f"--from={tmp_path}", "--layout=cub"]) == 2
+    assert "--layout: invalid choice: 'cub'" in capsys.readouterr().err
+    assert main(["prepare", "--set=nothing", f"--from={tmp_path}"]) == 2
+    assert "--set: invalid choice: 'nothing'" in capsys.readouterr().err
+    assert main(["prepare", "--set"]) == 2
+    assert "--set: expected one argument" in capsys.readouterr().err
+
+
 def test_an_error_is_told_once_a_machine_and_not_once_a_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -3,15 +3,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 from jsonargparse import Namespace
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 
+from datamodules.across import Across
 from experiments import cli
-from experiments.parts import run_callbacks, run_loggers, run_strategy
+from experiments.parts import Predictions, run_callbacks, run_loggers, run_strategy
 from experiments.settings import Request, SettingsError
+from lightning_modules.base import Restored
 from lightning_modules.checkpoints import CheckpointError, Checkpoints
 from lightning_modules.loggers import CsvMetrics
+from tests.experiments.tiny import TinyTraining
+
+import pytorch_lightning as pl  # isort: skip
 
 Command = Callable[..., int]
 
@@ -121,3 +128,24 @@ def test_a_setting_that_would_break_a_run_is_refused_and_ours_is_named(
     assert said in told
     assert told.count("\n") == 1
     assert not (tiny.parent / "runs" / "tiny_smoke" / "config.yaml").exists()
+
+
+def test_predictions_lie_in_the_folders_of_their_pictures(tmp_path: Path):
+    answers = Restored(torch.full((2, 3, 16, 16), 0.5))
+    batch = {"name": ["ann/same.v2", "bob/same.v2"]}
+    Predictions(tmp_path).on_predict_batch_end(pl.Trainer(), TinyTraining(), answers, batch)
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")}
+    assert written == {"ann/same.v2.png", "bob/same.v2.png"}
+
+
+def test_the_seed_reaches_the_training_set_of_two_joined(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cli.SuiteCLI, "execute", lambda self: built.append(self.datamodule))
+    built: list[Across] = []
+    joined = "data: {class_path: datamodules.across.Across, init_args: {train: SET, test: SET}}"
+    one = "{class_path: datamodules.ffhq.FFHQ, init_args: {root: nowhere}}"
+    told = yaml.safe_load(tiny.read_text()) | yaml.safe_load(joined.replace("SET", one))
+    tiny.write_text(yaml.safe_dump(told))
+    assert cli.run(Request("fit", str(tiny), overrides=("--seed_everything=9",))) == 0
+    assert built[0].train.seed == 9

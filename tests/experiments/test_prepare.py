@@ -7,13 +7,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from datamodules.folder import Folder, Shares
 from datamodules.images import read_image
-from experiments.prepare import main
+from datamodules.layouts import LAYOUTS, safe_name
+from datamodules.loading import Loading
+from experiments.prepare import SETS, main
+from tests.datamodules.broken import write_broken, write_odd
 
 
 @pytest.fixture
@@ -140,6 +145,82 @@ def test_other_settings_on_the_same_folder_are_refused(options, capsys):
     assert "was prepared with size=64, got 96" in capsys.readouterr().err
 
 
+def test_every_layout_there_is_can_be_asked_for():
+    assert tuple(sorted(LAYOUTS)) == SETS
+
+
+@pytest.mark.parametrize("name", sorted({*SETS} - {"ffhqr"}))
+def test_every_layout_is_prepared_and_a_second_call_touches_nothing(name, options, tmp_path):
+    assert main([*options, f"--set={name}"]) == 0
+    layout, out = LAYOUTS[name], tmp_path / "out"
+    manifest = json.loads((out / "prepared.json").read_text())
+    assert manifest["settings"]["set"] == name
+    found = [path for path in out.rglob("*") if path.suffix in (".png", ".jpg")]
+    assert len(found) == (10 if name == "facerenov" else 6)
+    assert {read_image(path).shape[:2] for path in found} == {layout.shape(64)}
+    before = stamps(out)
+    assert main([*options, f"--set={name}"]) == 0
+    assert stamps(out) == before
+
+
+def test_celeba_has_one_size_so_that_no_other_is_refused(options):
+    assert main([*options, "--set=celeba", "--limit=1"]) == 0
+    assert main([*options, "--set=celeba", "--limit=1", "--size=96"]) == 0
+
+
+def test_a_folder_of_broken_files_gives_the_good_ones_and_says_what_is_wrong(tmp_path, capsys):
+    broken, good = write_broken(tmp_path / "in"), write_odd(tmp_path / "in")
+    out = tmp_path / "out"
+    given = [f"--from={tmp_path / 'in'}", f"--to={out}", "--workers=1"]
+    assert main([*given, "--set=folder", "--faces=none"]) == 4
+    with (out / "prepared_report.csv").open(newline="", errors="surrogateescape") as file:
+        rows = {row["name"]: row["reason"] for row in csv.DictReader(file)}
+    assert rows.keys() == broken.keys()
+    assert [name for name, reason in broken.items() if reason not in rows[name]] == []
+    assert len(broken) >= 20
+    assert f"{len(broken)} photographs skipped" in capsys.readouterr().err
+    for name, expected in good.items():
+        np.testing.assert_array_equal(read_image(out / f"{safe_name(name)}.png"), expected)
+    data = Folder(str(out), 16, shares=Shares(0.2, 0.2), loading=Loading(workers=0))
+    data.prepare_data()
+    data.setup("fit")
+    loaded = {data.photographs[s].name(i) for s in LAYOUTS["ffhqr"].numbers for i in range(3)}
+    assert loaded < set(map(safe_name, good))
+    assert sum(map(len, data.photographs.values())) == len(good)
+
+
+def test_a_file_that_can_be_opened_again_is_taken(tmp_path, monkeypatch):
+    write_odd(tmp_path / "in")
+    given = [f"--from={tmp_path / 'in'}", f"--to={tmp_path / 'out'}", "--workers=1"]
+    given += ["--set=folder", "--faces=none"]
+    locked, read = tmp_path / "in" / "LOUD.JPG", Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path == locked:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refused)
+        assert main(given) == 4
+        before = stamps(tmp_path / "out")
+        assert main(given) == 4
+        assert stamps(tmp_path / "out") == before
+    assert main(given) == 0
+    assert (tmp_path / "out" / "LOUD.JPG.png").exists()
+
+
+def test_shards_are_made_by_the_packer(tmp_path, monkeypatch):
+    asked = []
+    packer = SimpleNamespace(main=lambda *words: asked.append(words) or 7)
+    monkeypatch.setitem(sys.modules, "experiments.pack", packer)
+    monkeypatch.setattr("experiments.pack", packer, raising=False)
+    (tmp_path / "in").mkdir()
+    given = [f"--from={tmp_path / 'in'}", f"--to={tmp_path / 'out'}", "--set=celeba"]
+    assert main([*given, "--format=webdataset", "--per-shard=5", "--seed=3"]) == 7
+    assert asked == [("celeba", tmp_path / "in", tmp_path / "out", 5, 3)]
+
+
 def test_a_killed_run_goes_on_to_the_same_end(options, tmp_path):
     words = [
         sys.executable,
@@ -173,7 +254,8 @@ def test_a_killed_run_goes_on_to_the_same_end(options, tmp_path):
         ("--test=0.9", "must leave a share to train on"),
         ("--group-pattern=(", "is no regular expression"),
         ("--group-pattern=abc", "has no group"),
-        ("--set=celeba", "invalid choice: 'celeba'"),
+        ("--set=imagenet", "invalid choice: 'imagenet'"),
+        ("--faces=none", "goes with --set=folder only, got --set=ffhqr"),
         ("--sise=64", "unrecognized arguments: --sise=64"),
     ],
 )
