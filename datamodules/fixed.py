@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.degradations.base import LABELLED, Step
-from datamodules.images import UnreadableImage, read_image, to_tensor
+from datamodules.images import UnreadableImage, planes, read_image
 from datamodules.index import failures, refuse
 from datamodules.loading import Feed, Loading
 from datamodules.photographs import Sample
@@ -127,8 +127,8 @@ class FixedPairs(Dataset[Sample]):
         clean = self._clean[file["photograph"]]
         kinds = [step["kind"] for step in file["steps"]]
         return {
-            "image": to_tensor(read_image(self._root / file["file"])),
-            "target": to_tensor(read_image(self._root / clean["file"])),
+            "image": planes(read_image(self._root / file["file"])),
+            "target": planes(read_image(self._root / clean["file"])),
             "name": file["file"].partition("/")[2].rpartition(".")[0],
             "label": torch.tensor([float(kind in kinds) for kind in LABELLED]),
             "degradation": ", ".join(_told(step) for step in file["steps"]),

@@ -148,10 +148,14 @@ def resize(
     return cv2.resize(image, (width, height), interpolation=method)
 
 
-def to_tensor(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 h w"]:
-    """`image` in [0, 1], channels first, in memory of its own."""
-    channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
-    return torch.from_numpy(channels_first).to(torch.float32) / 255
+def planes(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "3 h w"]:
+    """`image`, channels first, in memory of its own."""
+    return torch.from_numpy(np.stack(cv2.split(image)))
+
+
+def floats(pictures: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+    """8-bit pictures in [0, 1]."""
+    return torch.div(pictures, 255)
 
 
 def _file_bytes(path: Path) -> bytes:

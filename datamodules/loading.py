@@ -1,5 +1,6 @@
 """From a dataset to batches: how pictures are loaded, and the loaders of every DataModule."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
@@ -7,8 +8,10 @@ import albumentations
 import cv2
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Sampler
 
+from datamodules.images import floats
 from datamodules.index import Verify
 from datamodules.stream import Key, SliceSampler, StepSampler
 
@@ -41,6 +44,25 @@ class Loading:
             raise ValueError(f"workers must be 0 or more, got {self.workers}")
         if self.eval_limit is not None and self.eval_limit < 1:
             raise ValueError(f"eval_limit must be 1 or more, or null, got {self.eval_limit}")
+
+
+@final
+class Batches(DataLoader[Any]):
+    """A DataLoader whose 8-bit pictures come out as float32 in [0, 1].
+
+    They travel between processes as 8 bits: fresh shared memory costs more than reading a picture.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        return map(as_floats, super().__iter__())
+
+
+def as_floats(batch: Any) -> Any:
+    """`batch` with its 8-bit tensors in [0, 1], in dicts of any depth; the rest as it is."""
+    if isinstance(batch, dict):
+        return {key: as_floats(value) for key, value in batch.items()}
+    is_picture = isinstance(batch, Tensor) and batch.dtype == torch.uint8
+    return floats(batch) if is_picture else batch
 
 
 class Items(Protocol):
@@ -126,18 +148,17 @@ class Feed:
 
     def ordered(self, data: Items, order: Sampler[list[Key]]) -> DataLoader:
         """Batches of `data` in the given order of keys."""
-        return DataLoader(data, batch_sampler=order, **self._common())  # type: ignore[arg-type]
+        return Batches(data, batch_sampler=order, **self._common())  # type: ignore[arg-type]
 
     def streamed(self, batches: IterableDataset[Any]) -> DataLoader:
         """The batches that `batches` gives, as they come."""
-        return DataLoader(batches, batch_size=None, **self._common())
+        return Batches(batches, batch_size=None, **self._common())
 
     def _common(self) -> dict[str, Any]:
         workers = self.loading.workers
         return {
             "num_workers": workers,
             "persistent_workers": workers > 0,
-            "pin_memory": torch.cuda.is_available(),
             "worker_init_fn": _one_thread_each,
         }
 

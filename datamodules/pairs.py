@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from datamodules.augmentation import Augmentation
-from datamodules.images import to_tensor
+from datamodules.images import planes
 from datamodules.numbered import Pair
 from datamodules.photographs import Sample
 from datamodules.reading import Picture
@@ -161,4 +161,4 @@ class EvaluationPairs(Dataset[Sample]):
 
 
 def _sample(image: Picture, target: Picture, name: str) -> Sample:
-    return {"image": to_tensor(image), "target": to_tensor(target), "name": name}
+    return {"image": planes(image), "target": planes(target), "name": name}

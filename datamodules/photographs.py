@@ -1,9 +1,10 @@
 """Samples made of photographs: degraded ones beside themselves, and pairs that are there.
 
-A sample holds "image" and "target" (3, h, w) float32 in [0, 1] and "name"; where the set knows who
-is on the photograph "identity"; where something was degraded "label", {blur, noise, low light},
-and "degradation", what was done in words; where asked for "references" (n, 3, h, w), other
-photographs of the same person, undegraded.
+A sample holds "image" and "target" (3, h, w) of 8 bits, and "name"; where the set knows who is on
+the photograph "identity"; where something was degraded "label", {blur, noise, low light}, and
+"degradation", what was done in words; where asked for "references" (n, 3, h, w), other photographs
+of the same person, undegraded. `datamodules.loading` makes batches of them, whose pictures are
+float32 in [0, 1].
 """
 
 from collections.abc import Callable
@@ -13,13 +14,13 @@ from typing import NotRequired, Protocol, TypedDict, final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.augmentation import Augmentation
 from datamodules.degradations.base import Degradation
-from datamodules.images import to_tensor
+from datamodules.images import planes
 from datamodules.index import FileIndex
 from datamodules.reading import Picture
 from datamodules.stream import Key, Purpose, sample_generator
@@ -30,13 +31,13 @@ People = Int64[np.ndarray, " n"]
 class Sample(TypedDict):
     """What one photograph gives; the module's head says when each key is there."""
 
-    image: Float[Tensor, "3 h w"]
+    image: UInt8[Tensor, "3 h w"]
     name: str
-    target: NotRequired[Float[Tensor, "3 h w"]]
+    target: NotRequired[UInt8[Tensor, "3 h w"]]
     identity: NotRequired[int]
     label: NotRequired[Float[Tensor, "3"]]
     degradation: NotRequired[str]
-    references: NotRequired[Float[Tensor, "n 3 h w"]]
+    references: NotRequired[UInt8[Tensor, "n 3 h w"]]
 
 
 class Photographs(Protocol):
@@ -121,12 +122,12 @@ class Making:
         """The sample of one picture."""
         if self.augmentation is not None:
             picture = self.augmentation.alone(picture, sample_generator(self.seed, *key))
-        target = to_tensor(picture)
+        target = planes(picture)
         if self.degradation is None:
             return {"image": target, "target": target, "name": name}
         degraded = self.degradation(picture, sample_generator(self.seed, *key, self.purpose))
         return {
-            "image": to_tensor(degraded.image),
+            "image": planes(degraded.image),
             "target": target,
             "name": name,
             "label": torch.from_numpy(degraded.label),
@@ -165,7 +166,7 @@ class DegradedPhotographs(Dataset[Sample]):
             sample["identity"] = int(self.photographs.people[i])
         if self.references is not None:
             chosen = self.references.chosen(key)
-            pictures = [to_tensor(self.photographs.picture(j)) for j in chosen]
+            pictures = [planes(self.photographs.picture(j)) for j in chosen]
             sample["references"] = torch.stack(pictures)
         return sample
 
@@ -252,7 +253,7 @@ class PairedPhotographs(Dataset[Sample]):
             generator = sample_generator(self._seed, *key)
             image, target = self._augmentation.together(image, target, generator)
         name = self.images.name(i)
-        return {"image": to_tensor(image), "target": to_tensor(target), "name": name}
+        return {"image": planes(image), "target": planes(target), "name": name}
 
 
 @final
@@ -267,5 +268,5 @@ class SinglePhotographs(Dataset[Sample]):
 
     def __getitem__(self, key: Key) -> Sample:
         i = key[1]
-        image = to_tensor(self.photographs.picture(i))
+        image = planes(self.photographs.picture(i))
         return {"image": image, "name": self.photographs.name(i)}

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from datamodules.celeba import CelebA
-from datamodules.images import read_image, to_tensor
+from datamodules.images import floats, planes, read_image
 from datamodules.loading import Loading
 from datamodules.selection import PerPerson, Selection
 from datamodules.synthetic import DrawnSet
@@ -87,14 +87,14 @@ def test_the_middle_is_cut_out_and_in_evaluation_never_mirrored(root, crop, part
     for batch in ready(root, crop=crop).test_dataloader():
         for name, target in zip(batch["name"], batch["target"], strict=True):
             picture = read_image(root / "img_align_celeba" / f"{name}.jpg")[part]
-            assert torch.equal(target, to_tensor(np.ascontiguousarray(picture)))
+            assert torch.equal(target, floats(planes(np.ascontiguousarray(picture))))
 
 
 def test_references_are_other_photographs_of_the_same_person_and_differ_by_epoch(root):
     data = ready(root, selection=Selection(references=2), batch_size=1)
     where = root / "img_align_celeba"
     known = {
-        path.stem: to_tensor(np.ascontiguousarray(read_image(path)[101:117, 81:97]))
+        path.stem: floats(planes(np.ascontiguousarray(read_image(path)[101:117, 81:97])))
         for path in where.glob("*.jpg")
     }
     drawn = {}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datamodules.fixed import FixedPairs, FixedSet
-from datamodules.images import to_tensor
+from datamodules.images import floats, planes
 from datamodules.loading import Loading
 from datamodules.testsets import Plan, finish, outstanding, write_photograph
 from tests.datamodules.made import Made
@@ -31,7 +31,7 @@ def ready(root: Path, test: str, **settings) -> FixedSet:
 
 def test_a_batch_holds_the_degraded_photographs_beside_the_clean_ones(root: Path):
     (batch,) = ready(root, "noise", batch_size=3).test_dataloader()
-    assert torch.equal(batch["target"][1], to_tensor(Made(3).picture(1)))
+    assert torch.equal(batch["target"][1], floats(planes(Made(3).picture(1))))
     assert not torch.equal(batch["image"][1], batch["target"][1])
     assert batch["name"] == [f"folder-{i:03d}_000" for i in range(3)]
     assert torch.equal(batch["label"], torch.tensor([[0.0, 1, 0]] * 3))

@@ -14,9 +14,10 @@ from datamodules.images import (
     UnreadableImage,
     check_header,
     check_image,
+    floats,
+    planes,
     read_image,
     resize,
-    to_tensor,
 )
 from tests.datamodules.pictures import BROKEN, encoded, picture, png_header_of
 
@@ -285,11 +286,18 @@ def test_a_size_of_nothing_is_refused():
         resize(picture(), 0)
 
 
-def test_a_tensor_is_the_image_over_255_in_memory_of_its_own():
+def test_planes_are_the_channels_in_memory_of_their_own():
     image = picture()
-    tensor = to_tensor(image)
-    assert tensor.dtype == torch.float32
+    tensor = planes(image)
+    assert tensor.dtype == torch.uint8
     assert tensor.is_contiguous()
-    assert torch.equal(tensor, torch.tensor(image / np.float32(255)).permute(2, 0, 1))
+    assert torch.equal(tensor, torch.tensor(image).permute(2, 0, 1))
     image[:] = 0
     assert tensor.max() > 0
+
+
+def test_floats_are_the_values_over_255():
+    image = picture()
+    expected = torch.tensor(image / np.float32(255)).permute(2, 0, 1)
+    assert torch.equal(floats(planes(image)), expected)
+    assert torch.equal(floats(planes(image)[None]), expected[None])

@@ -10,7 +10,7 @@ import torch
 from jsonargparse import ArgumentParser
 from torch.utils.data import IterableDataset
 
-from datamodules.loading import Feed, Loading
+from datamodules.loading import Feed, Loading, as_floats
 from datamodules.stream import StepSampler
 
 
@@ -153,6 +153,15 @@ def test_a_stream_of_batches_comes_as_it_is():
     batches = list(feed().streamed(Counting()))
     assert [batch["image"].shape for batch in batches] == [(2, 3)] * 3
     assert [batch["image"][0, 0].item() for batch in batches] == [0, 1, 2]
+
+
+def test_pictures_come_out_as_floats_and_all_else_as_it_is():
+    picture = torch.arange(3, dtype=torch.uint8).reshape(1, 3, 1, 1)
+    batch = {"paired": {"image": picture, "name": ["a"]}, "label": torch.ones(1, 3)}
+    told = as_floats(batch)
+    assert torch.equal(told["paired"]["image"], picture / torch.tensor(255.0))
+    assert told["paired"]["name"] == ["a"]
+    assert told["label"] is batch["label"]
 
 
 def test_workers_keep_to_one_thread_each_and_stay():

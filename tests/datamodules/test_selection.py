@@ -5,7 +5,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from datamodules.images import to_tensor
+from datamodules.images import planes
 from datamodules.loading import Feed, Loading
 from datamodules.photographs import DegradedPhotographs, Making
 from datamodules.selection import (
@@ -101,7 +101,7 @@ def test_a_sample_of_a_subset_is_that_of_the_whole_with_references_from_the_whol
     known = in_company(Made(), 2)
     data = samples(known, references=2)
     some = SomeSamples(data, len(data), 2, seed=0)
-    pictures = torch.stack([to_tensor(known.picture(i)) for i in range(len(known))])
+    pictures = torch.stack([planes(known.picture(i)) for i in range(len(known))])
     seen = set()
     for epoch in range(20):
         for k in range(2):

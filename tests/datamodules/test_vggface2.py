@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from datamodules.images import read_image, resize, to_tensor
+from datamodules.images import floats, planes, read_image, resize
 from datamodules.index import list_index, make_index
 from datamodules.loading import Loading
 from datamodules.selection import PerPerson, Selection
@@ -105,14 +105,14 @@ def test_the_largest_square_in_the_middle_is_resized_and_in_evaluation_never_mir
         for name, target in zip(batch["name"], batch["target"], strict=True):
             picture = read_image(plain / f"{name}.jpg")
             top = (len(picture) - 20) // 2
-            assert torch.equal(target, to_tensor(resize(picture[top : top + 20], 16)))
+            assert torch.equal(target, floats(planes(resize(picture[top : top + 20], 16))))
 
 
 def test_references_are_other_photographs_of_the_same_person_and_differ_by_epoch(plain):
     data = ready(plain, selection=Selection(references=2), batch_size=1, size=20)
     read = data._read
     known = {
-        path.relative_to(plain).with_suffix("").as_posix(): to_tensor(read(path))
+        path.relative_to(plain).with_suffix("").as_posix(): floats(planes(read(path)))
         for path in plain.glob("*/*.jpg")
     }
     drawn = {}
