@@ -286,18 +286,13 @@ def test_a_size_of_nothing_is_refused():
         resize(picture(), 0)
 
 
-def test_planes_are_the_channels_in_memory_of_their_own():
+def test_planes_are_the_channels_and_floats_their_values_over_255():
     image = picture()
-    tensor = planes(image)
-    assert tensor.dtype == torch.uint8
+    tensor, expected = planes(image), torch.tensor(image).permute(2, 0, 1)
     assert tensor.is_contiguous()
-    assert torch.equal(tensor, torch.tensor(image).permute(2, 0, 1))
+    assert torch.equal(tensor, expected)
+    assert torch.equal(
+        floats(tensor[None]), torch.tensor(image / np.float32(255)).permute(2, 0, 1)[None]
+    )
     image[:] = 0
     assert tensor.max() > 0
-
-
-def test_floats_are_the_values_over_255():
-    image = picture()
-    expected = torch.tensor(image / np.float32(255)).permute(2, 0, 1)
-    assert torch.equal(floats(planes(image)), expected)
-    assert torch.equal(floats(planes(image)[None]), expected[None])
