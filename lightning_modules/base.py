@@ -6,7 +6,7 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, final
@@ -21,6 +21,7 @@ from lightning_modules.guard import BatchSkipped, LossGuard, names_in
 from lightning_modules.loggers import CsvMetrics
 from lightning_modules.origin import FORMAT, changed_settings, check_origin, check_shapes
 from lightning_modules.pictures import Sheet
+from lightning_modules.schedules import cosine
 from lightning_modules.scores import Scores
 
 log = logging.getLogger(__name__)
@@ -38,11 +39,6 @@ class Wanted(NamedTuple):
 
     mask: Tensor  # (b, 1, h, w) in [0, 1], what a predicted mask is compared with
     region: Tensor  # (b, 1, h, w) in {0, 1}, where errors are counted as inside
-
-
-def cosine(progress: float) -> float:
-    """The factor on the learning rate, from 1 at the start (0) down to 0 at the end (1)."""
-    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class Training(pl.LightningModule, ABC):
@@ -63,6 +59,7 @@ class Training(pl.LightningModule, ABC):
     players: ClassVar[tuple[str, ...]] = ("generator",)
     masked: ClassVar[bool] = False  # whether `restore` gives masks
     frozen: ClassVar[tuple[str, ...]] = ()  # parts that come from files, not from checkpoints
+    schedule: ClassVar[Callable[[float], float]] = staticmethod(cosine)  # of the learning rate
 
     def __init__(
         self,
@@ -267,7 +264,7 @@ class Training(pl.LightningModule, ABC):
         return listed[self.players.index(player)]
 
     def _set_learning_rates(self) -> None:
-        factor = cosine(self.batches_done / self.max_batches)
+        factor = type(self).schedule(self.batches_done / self.max_batches)
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate * factor

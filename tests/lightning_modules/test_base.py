@@ -6,9 +6,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from lightning_modules.base import cosine
 from lightning_modules.checkpoints import CheckpointError
 from lightning_modules.guard import StoppedByLosses
+from lightning_modules.schedules import cosine
 from tests.lightning_modules.tiny import (
     StopAfter,
     Tiny,

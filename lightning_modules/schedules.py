@@ -1,0 +1,17 @@
+"""Learning rates over a run: the factor on the first one, by the share of the run that is done."""
+
+import math
+
+
+def cosine(progress: float) -> float:
+    """From 1 at the start (0) down to 0 at the end (1), along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def polynomial(progress: float) -> float:
+    """From 1 at the start (0) down to 0 at the end (1): Caffe's "poly" policy.
+
+    Makeup-Go (Section 5) names the policy without its power; 0.9 is that of other work of its
+    authors' group and time.
+    """
+    return (1 - progress) ** 0.9
