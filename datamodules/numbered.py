@@ -36,11 +36,14 @@ SPLITS: Final[dict[Split, range]] = {
 }
 REMEDY: Final = "replace them, or remove both halves of each pair"
 _NUMBERED: Final = re.compile(r"(?:.*/)?([0-9]{5})\.(?:png|jpe?g|webp)", re.IGNORECASE)
-_HOW_TO_GET: Final = (
-    "get the raw half with NVIDIA's ffhq-dataset and the retouched half from "
+_HOW_TO_GET: Final = {
+    False: "get NVIDIA's ffhq-dataset, or make a set from your own photographs: "
+    "make prepare SET=ffhq FROM=<photographs>",
+    True: "get the raw half with NVIDIA's ffhq-dataset and the retouched half from "
     "skylab-tech/ffhqr-dataset (CC BY-NC-SA 4.0), or make a set from your own photographs: "
-    "make prepare SET=ffhqr FROM=<photographs>"
-)
+    "make prepare SET=ffhqr FROM=<photographs>",
+}
+"""Of the photographs alone, and of both halves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +205,7 @@ def people(root: Path) -> Callable[[int], str]:
 def _require(root: Path, *halves: str) -> None:
     for folder in (root, *(root / half for half in halves)):
         if not folder.is_dir():
-            raise FileNotFoundError(f"there is no folder {folder}; {_HOW_TO_GET}")
+            raise FileNotFoundError(f"there is no folder {folder}; {_HOW_TO_GET[RETOUCHED in halves]}")
 
 
 def _paths(half: Path) -> dict[int, Path]:

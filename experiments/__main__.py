@@ -107,15 +107,19 @@ def draw_data(arguments: Sequence[str]) -> int:
 
     parser.add_argument("--set", choices=SETS, default="ffhqr", help="whose layout")
     parser.add_argument("--to", type=Path, required=True, help="the folder to write")
-    defaults = {"train": 600, "val": 40, "test": 80, "size": 128, "seed": 0, "photographs": 1}
+    defaults = {"train": 600, "val": 40, "test": 80, "size": 128, "seed": 0, "photographs": 0}
     for name, default in defaults.items():
-        about = {"size": "celeba's are always 178 x 218; ", "photographs": "of each person; "}
+        about = {
+            "size": "celeba's are always 178 x 218; ",
+            "photographs": "of each person, 0 takes 4 in celeba and vggface2 and else 1; ",
+        }
         told_of = f"{about.get(name, '')}default {default}"
         parser.add_argument(f"--{name}", type=int, default=default, help=told_of)
     told = parser.parse_args(arguments)
     from datamodules.synthetic import DrawnSet, write_drawn
 
     try:
+        told.photographs = told.photographs or (4 if told.set in ("celeba", "vggface2") else 1)
         faces = DrawnSet(**{name: getattr(told, name) for name in defaults})
         write_drawn(told.to, told.set, faces)
     except ValueError as error:

@@ -30,6 +30,7 @@ WIDTH: Final = 1640  # of the sheet, unless one card needs more
 GAP: Final = 8
 APART: Final = 24  # between cards, so that it shows which pictures belong together
 DONE: Final = "done in this order: "
+PARTS: Final = {"unpaired": "unpaired: the target is another person's clean face"}
 UNITS: Final = "Noise: 1 is the brightest value; blur: in pixels; angles: in radians."
 TEXT: Final = 13
 TITLE: Final = 18
@@ -71,8 +72,15 @@ def first_samples(settings: dict[str, Any], overrides: Sequence[str]) -> Parts:
             if getattr(type(module), loader) is getattr(pl.LightningDataModule, loader):
                 continue
             module.setup(stage)
-            parts |= _first(getattr(module, loader)(), part)
+            parts |= _first(getattr(module, loader)(), f"{part}{_place(module, part)}")
     return parts
+
+
+def _place(module: pl.LightningDataModule, part: str) -> str:
+    """Where the pictures of a part lie, as far as the data tell."""
+    joined = getattr(module, {"training": "train", "testing": "test"}[part], None)
+    root = getattr(joined, "root", getattr(module, "root", None))
+    return "" if root is None else f" ({root})"
 
 
 def build(settings: dict[str, Any], overrides: Sequence[str]) -> pl.LightningDataModule:
@@ -101,7 +109,7 @@ def _first(batches: Iterable[Any], part: str) -> Parts:
     found: Parts = {}
     for batch in batches:
         for name, half in _halves(batch):
-            title = f"{part}, {name}" if name else part
+            title = f"{part}, {PARTS.get(name, name)}" if name else part
             found.setdefault(title, []).extend(_cards(half))
         if all(len(cards) >= SAMPLES for cards in found.values()):
             break

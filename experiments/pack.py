@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # their packages take seconds to load
     from datamodules.stream import Split
     from datamodules.vggface2 import VGGFace2
 
-MOST = 1000  # photographs in a shard
+LEAST, MOST = 16, 1000  # photographs in a shard, unless told otherwise
 SHARDS = 64  # for training, at least
 SETS = ("ffhq", "celeba", "vggface2", "folder")
 
@@ -31,8 +31,8 @@ def main(
         source: folder of the set.
         target: folder of the shards; what an earlier call has finished there is kept, and where
             all is finished the shards are checked.
-        per_shard: photographs in a shard; by default 1000, or fewer where that would leave fewer
-            than 64 shards for training, which is enough for eight processes.
+        per_shard: photographs in a shard; by default 1000, or fewer, down to 16, where that would
+            leave fewer than 64 shards for training, which is enough for eight processes.
         seed: of the order in which the training photographs are packed.
 
     Raises:
@@ -44,7 +44,7 @@ def main(
     finished = (target / MANIFEST).exists()
     try:
         packed_as, photographs = _files(set_name, source)
-        several = max(1, min(MOST, len(photographs["train"]) // SHARDS))
+        several = max(LEAST, min(MOST, len(photographs["train"]) // SHARDS))
         several = several if per_shard is None else per_shard
         manifest = write_shards(target, packed_as, photographs, several, seed)
         if finished:

@@ -290,7 +290,7 @@ def test_broken_photographs_are_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("action", [look, numbered_photographs])
 def test_photographs_numbered_amiss_are_refused(tmp_path, action):
-    with pytest.raises(FileNotFoundError, match="make prepare SET=ffhqr"):
+    with pytest.raises(FileNotFoundError, match="make prepare SET=ffhq FROM"):
         action(tmp_path / "nowhere")
     write(write_set(tmp_path, [5]) / RAW / "00005.jpg")
     with pytest.raises(ValueError, match=r"00005\.png and .*00005\.jpg have one number"):

@@ -14,6 +14,7 @@ from experiments.show_data import wanted_of
 import pytorch_lightning as pl  # isort: skip
 
 FILES = sorted((CONFIGS / "data").glob("*.yaml"))
+assert len(FILES) > 15, "the settings of the data sets are not there"
 PICTURES = ("image", "target")
 
 

@@ -63,6 +63,7 @@ def test_a_small_set_is_packed_into_shards_enough_for_several_processes(
 ):
     write_drawn(tmp_path / "set", "ffhq", DRAWN)
     monkeypatch.setattr(pack, "SHARDS", 4)
+    monkeypatch.setattr(pack, "LEAST", 1)
     pack.main("ffhq", tmp_path / "set", tmp_path / "shards")
     assert "train 10 in 5, val 2 in 1, test 2 in 1 shards" in capsys.readouterr().out
     monkeypatch.setattr(pack, "MOST", 1)
