@@ -1,7 +1,13 @@
-"""Crops as in FFHQ: eyes level, the face in the middle, always the same size."""
+"""Crops as in FFHQ or CelebA: eyes level, the face in the middle, always the same size."""
+
+from typing import Final
 
 import cv2
 import numpy as np
+
+CELEBA_HEIGHT: Final = 218
+CELEBA_WIDTH: Final = 178
+_CELEBA_POINTS: Final = np.array([69 + 111j, 109 + 111j, 89 + 152j])  # eye, eye, mouth
 
 
 def ffhq_quad(landmarks: np.ndarray) -> np.ndarray:
@@ -36,6 +42,33 @@ def ffhq_quad(landmarks: np.ndarray) -> np.ndarray:
     return np.stack(
         [centre - right - down, centre - right + down, centre + right + down, centre + right - down]
     )
+
+
+def celeba_quad(landmarks: np.ndarray) -> np.ndarray:
+    """Corners (4, 2) of the square of 218 pixels whose middle 178 columns are CelebA's crop.
+
+    In CelebA's aligned pictures the eyes lie at about (69, 111) and (109, 111) and the middle of
+    the mouth at about (89, 152). The similarity transform (shift, turn and scale) that takes the
+    face there is the one with the least squared distances of these three points.
+
+    Args:
+        landmarks: (5, 2): eye, eye, nose tip, mouth corner, mouth corner, left ones first.
+
+    Raises:
+        ValueError: if the shape is wrong, a value is not finite, or all points coincide.
+    """
+    ffhq_quad(landmarks)  # refuses what is no face
+    points = landmarks.astype(np.float64) @ np.array([1, 1j])
+    found = np.array([points[0], points[1], points[3:].mean()])
+    margin = (CELEBA_HEIGHT - CELEBA_WIDTH) // 2
+    wanted = _CELEBA_POINTS + margin
+    centred, target = found - found.mean(), wanted - wanted.mean()
+    # Points as complex numbers: a turn and a scale are one factor, here the least-squares one.
+    factor = np.vdot(centred, target) / np.vdot(centred, centred)
+    low, high = -0.5, CELEBA_HEIGHT - 0.5
+    corners = np.array([low + low * 1j, low + high * 1j, high + high * 1j, high + low * 1j])
+    quad = (corners - wanted.mean()) / factor + found.mean()
+    return np.stack([quad.real, quad.imag], axis=1)
 
 
 def quad_side(quad: np.ndarray) -> float:

@@ -1,6 +1,5 @@
 """FaceRenov: real degraded portraits beside the best of several restorations (ISPL, 4.1)."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
@@ -9,6 +8,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from datamodules.augmentation import Augmentation
+from datamodules.halves import Pairs, check_shapes, paired
 from datamodules.identities import check_disjoint, shared_out
 from datamodules.index import FileIndex, Positions, examine, failures, open_index, refuse
 from datamodules.loading import Feed, Loading
@@ -29,20 +29,6 @@ _HOW_TO_GET: Final = (
     "FaceRenov has not been published; make a set of this layout from your own photographs: "
     "make prepare SET=facerenov FROM=<photographs>"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """The pairs of one folder: their names, in order, and where their halves are in the index."""
-
-    names: list[str]
-    degraded: Positions
-    clean: Positions
-
-    def some(self, chosen: Positions) -> "Pairs":
-        """Those numbered `chosen`."""
-        names = [self.names[i] for i in chosen]
-        return Pairs(names, self.degraded[chosen], self.clean[chosen])
 
 
 @final
@@ -118,7 +104,7 @@ class FaceRenov(pl.LightningDataModule):
         used = _used(files)
         refuse(broken, self.root, len(used))
         for folder in ("train", "test"):
-            _check_shapes(files, _pairs(files, folder))
+            check_shapes(files, _pairs(files, folder))
         if self.loading.cache:
             paths = [files.path(i) for i in used.tolist()]
             refuse(
@@ -205,7 +191,7 @@ class FaceRenov(pl.LightningDataModule):
         if not pairs.names:
             folder = self.root / ("test" if split == "test" else "train")
             raise FileNotFoundError(f"there are no pairs in {folder}/lq and hq; {_HOW_TO_GET}")
-        return self._photographs(pairs.degraded), self._photographs(pairs.clean)
+        return self._photographs(pairs.images), self._photographs(pairs.targets)
 
     def _alone(self) -> FolderPhotographs:
         """The degraded photographs that have no clean form."""
@@ -226,56 +212,7 @@ def _used(files: FileIndex) -> Positions:
 
 
 def _pairs(files: FileIndex, folder: str) -> Pairs:
-    """The pairs of `folder`, by name.
-
-    Raises:
-        ValueError: if a photograph lacks its other half, or two have one name.
-    """
-    degraded, clean = _named(files, f"{folder}/lq"), _named(files, f"{folder}/hq")
-    single = sorted(degraded.keys() ^ clean.keys())
-    if single:
-        there, lacking = (degraded, "hq") if single[0] in degraded else (clean, "lq")
-        raise ValueError(
-            f"{len(single)} of {len(degraded.keys() | clean.keys())} photographs in "
-            f"{files.root / folder} lack their other half; the first is "
-            f"{files.path(there[single[0]])}, which has none in {folder}/{lacking}"
-        )
-    names = sorted(degraded)
-    both = [np.array([half[name] for name in names], np.int64) for half in (degraded, clean)]
-    return Pairs(names, *both)
-
-
-def _named(files: FileIndex, half: str) -> dict[str, int]:
-    """Where the photograph of each name is; a name is the path below `half` without its ending."""
-    found: dict[str, int] = {}
-    for position in files.below(half).tolist():
-        name = files.name(position)[len(half) + 1 :].rpartition(".")[0]
-        if name in found:
-            both = f"{files.path(found[name])} and {files.path(position)}"
-            raise ValueError(f"{both} have one name; remove one of them")
-        found[name] = position
-    return found
-
-
-def _check_shapes(files: FileIndex, pairs: Pairs) -> None:
-    """Nothing, if both halves of each pair have one shape, as far as the index tells.
-
-    Raises:
-        ValueError: otherwise; names the first.
-    """
-    shapes = np.stack([files.listing.heights, files.listing.widths], 1)
-    differing = (shapes[pairs.degraded] != shapes[pairs.clean]).any(1)
-    if not differing.any():
-        return
-    first = int(differing.argmax())
-    (height, width), (other_height, other_width) = (
-        shapes[half[first]] for half in (pairs.degraded, pairs.clean)
-    )
-    raise ValueError(
-        f"{differing.sum()} of {len(pairs.names)} pairs have halves of two shapes; the first is "
-        f"{files.path(int(pairs.degraded[first]))}, {width} x {height} beside "
-        f"{other_width} x {other_height}; bring both halves to one shape"
-    )
+    return paired(files, f"{folder}/lq", f"{folder}/hq")
 
 
 def _folder(name: str) -> str:

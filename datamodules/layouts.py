@@ -15,19 +15,17 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from datamodules.alignment import ffhq_quad
+from datamodules.alignment import CELEBA_HEIGHT, CELEBA_WIDTH, celeba_quad, ffhq_quad
+from datamodules.degradations.beautify import EDITORS, Editor
 from datamodules.degradations.ispl import Full
 from datamodules.numbered import RAW, RETOUCHED, SPLITS
 from datamodules.stream import Purpose, Split, sample_generator
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
-Kind = Literal["photograph", "retouched", "degraded"]
-"""A picture of a face: as it was taken or drawn, without blemishes, or spoilt."""
+Kind = Literal["photograph", "retouched", "degraded"] | Editor
+"""A picture of a face: as it was taken or drawn, without blemishes, spoilt, or beautified."""
 
-CELEBA_HEIGHT: Final = 218
-CELEBA_WIDTH: Final = 178
-_CELEBA_POINTS: Final = np.array([69 + 111j, 109 + 111j, 89 + 152j])  # eye, eye, mouth
 _LONGEST_NAME: Final = 100  # bytes; endings and numbers are added, and 255 is what disks take
 _REFUSED: Final = frozenset('<>:"/\\|?*')  # by one system or another
 _PLENTY: Final = 10_000_000
@@ -168,33 +166,6 @@ def safe_name(text: str) -> str:
     return f"{name}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
-def celeba_quad(landmarks: np.ndarray) -> np.ndarray:
-    """Corners (4, 2) of the square of 218 pixels whose middle 178 columns are CelebA's crop.
-
-    In CelebA's aligned pictures the eyes lie at about (69, 111) and (109, 111) and the middle of
-    the mouth at about (89, 152). The similarity transform (shift, turn and scale) that takes the
-    face there is the one with the least squared distances of these three points.
-
-    Args:
-        landmarks: (5, 2): eye, eye, nose tip, mouth corner, mouth corner, left ones first.
-
-    Raises:
-        ValueError: if the shape is wrong, a value is not finite, or all points coincide.
-    """
-    ffhq_quad(landmarks)  # refuses what is no face
-    points = landmarks.astype(np.float64) @ np.array([1, 1j])
-    found = np.array([points[0], points[1], points[3:].mean()])
-    margin = (CELEBA_HEIGHT - CELEBA_WIDTH) // 2
-    wanted = _CELEBA_POINTS + margin
-    centred, target = found - found.mean(), wanted - wanted.mean()
-    # Points as complex numbers: a turn and a scale are one factor, here the least-squares one.
-    factor = np.vdot(centred, target) / np.vdot(centred, centred)
-    low, high = -0.5, CELEBA_HEIGHT - 0.5
-    corners = np.array([low + low * 1j, low + high * 1j, high + high * 1j, high + low * 1j])
-    quad = (corners - wanted.mean()) / factor + found.mean()
-    return np.stack([quad.real, quad.imag], axis=1)
-
-
 def _thousands(number: int) -> str:
     return f"{number // 1000 * 1000:05d}/{number:05d}.png"
 
@@ -258,6 +229,12 @@ def _folder(face: Face, split: Split) -> Files:  # noqa: ARG001
     return {"photograph": "/".join(map(safe_name, [face.person, *below])) + ending}
 
 
+def _makeup(face: Face, split: Split) -> Files:
+    name = _folder(face, split)["photograph"]
+    edited: Files = {each: f"{each}/{name}" for each in EDITORS}
+    return {"photograph": f"original/{name}", **edited}
+
+
 # Both divisions of datamodules.ffhq put these numbers into the same splits.
 _FFHQ_NUMBERS: Final[Mapping[Split, range]] = {
     "train": range(10_000),
@@ -291,6 +268,13 @@ LAYOUTS: Final[Mapping[str, Layout]] = MappingProxyType(
             "into the folder as they are, or cropped by --set=folder",
         ),
         "folder": Layout({"train": range(_PLENTY)}, _folder),
+        "makeup": Layout(
+            {"train": range(_PLENTY)},
+            _makeup,
+            unit="portrait",
+            note="edits are synthetic (datamodules.degradations.beautify): stand-ins for Meitu, "
+            "Photoshop Express and Instagram",
+        ),
     }
 )
 """The tree of each set by its name, as in `make prepare SET=` and `make data SET=`."""

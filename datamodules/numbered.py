@@ -205,7 +205,9 @@ def people(root: Path) -> Callable[[int], str]:
 def _require(root: Path, *halves: str) -> None:
     for folder in (root, *(root / half for half in halves)):
         if not folder.is_dir():
-            raise FileNotFoundError(f"there is no folder {folder}; {_HOW_TO_GET[RETOUCHED in halves]}")
+            raise FileNotFoundError(
+                f"there is no folder {folder}; {_HOW_TO_GET[RETOUCHED in halves]}"
+            )
 
 
 def _paths(half: Path) -> dict[int, Path]:

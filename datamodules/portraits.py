@@ -11,9 +11,10 @@ import numpy as np
 from datamodules.alignment import crop, quad_side, to_crop
 from datamodules.detection import FaceDetector
 from datamodules.images import UnreadableImage, read_image, resize
-from datamodules.layouts import LAYOUTS, Kind, Picture, degraded, jpeg
+from datamodules.layouts import LAYOUTS, Kind, Picture, jpeg
 from datamodules.preparation import Photograph, Settings, faces_of, write_whole
 from datamodules.retouch import retouch
+from datamodules.spoiling import spoilt
 
 WORK_SIDE = 512  # faces are retouched at their own size, up to this one, and shrunk afterwards
 
@@ -92,7 +93,7 @@ def make_pictures(
         ValueError: if the landmarks span no face, or one outside the photograph.
     """
     if not landmarks.size:
-        return {"photograph": image}
+        return {"photograph": image, **spoilt(image, kinds, settings.seed, number)}
     layout = LAYOUTS[settings.set]
     height, _ = layout.shape(settings.size)
     quad = layout.quad(landmarks)
@@ -103,9 +104,7 @@ def make_pictures(
     if "retouched" in kinds:
         retouched = retouch(raw, to_crop(landmarks, quad, side)).image
         made["retouched"] = layout.framed(resize(retouched, height))
-    if "degraded" in kinds:
-        made["degraded"] = degraded(photograph, settings.seed, number)
-    return made
+    return made | spoilt(photograph, kinds, settings.seed, number)
 
 
 def _png(image: Picture) -> bytes:

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import track
 
 from datamodules.drawing.face import LARGEST, SMALLEST, DrawnFace, draw_face
-from datamodules.layouts import LAYOUTS, Face, Files, Kind, Layout, Picture, degraded, jpeg
+from datamodules.layouts import LAYOUTS, Face, Files, Kind, Layout, Picture, jpeg
+from datamodules.spoiling import spoilt
 from datamodules.stream import Split
 
 __all__ = ["DrawnFace", "DrawnSet", "draw_face", "may_be_drawn", "write_drawn"]
@@ -225,9 +226,7 @@ def _pictures(
     photograph = layout.framed(drawn.raw)
     made: dict[Kind, Picture] = {"photograph": photograph}
     made["retouched"] = layout.framed(drawn.clean)
-    if "degraded" in files:
-        made["degraded"] = degraded(photograph, seed, number)
-    return made
+    return made | spoilt(photograph, files, seed, number)
 
 
 def _png(picture: Picture) -> bytes:

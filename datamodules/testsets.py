@@ -92,8 +92,10 @@ class Plan:
             ValueError: if there are fewer than wanted.
         """
         if total < max(1, self.photographs):
-            raise ValueError(f"{self.photographs} test photographs are wanted, got {total}; ask for fewer "
-                "(--photographs)")
+            raise ValueError(
+                f"{self.photographs} test photographs are wanted, got {total}; ask for fewer "
+                "(--photographs)"
+            )
         count = self.photographs or total
         return sorted(int(i) for i in permutation(total, self.seed, 0, Purpose.SUBSET)[:count])
 

@@ -42,7 +42,6 @@ from experiments.settings import (
 from lightning_modules.base import Training
 from lightning_modules.checkpoints import AtomicCheckpointIO, CheckpointError
 from lightning_modules.guard import StoppedByLosses
-from lightning_modules.scores import DEFINITIONS
 
 NOT_WRITTEN = "could not write"  # how a checkpoint that found no room on the disk begins
 
@@ -201,7 +200,7 @@ class SuiteCLI(LightningCLI):
             report.show_metrics({name: float(value) for name, value in metrics.items()})
         elif self.model.results:
             tag = report.Tag(self.config.experiment, self.config.scale, self.model.caveat)
-            notes = f"{DEFINITIONS} {self.model.caveat}".strip()
+            notes = f"{self.model.scores.definitions} {self.model.caveat}".strip()
             report.write_table(report.rows_of(self.model.results, tag), folder, notes)
         report.show_places(folder, self.checkpoint)
 

@@ -22,7 +22,7 @@ from experiments.workers import each
 if TYPE_CHECKING:  # their packages take seconds to load, which --help need not
     from datamodules.preparation import Photograph, Settings
 
-SETS = ("celeba", "facerenov", "ffhq", "ffhqr", "folder", "frwild", "vggface2")
+SETS = ("celeba", "facerenov", "ffhq", "ffhqr", "folder", "frwild", "makeup", "vggface2")
 SAVE_EVERY = 500
 REPORT = "prepared_report.csv"
 
@@ -88,12 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=int, default=512, help=size)
     add("--detector", type=Path, help="YuNet as ONNX; default: environment variable VISAGIST_YUNET")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    val = "share of the pictures for validation; facerenov's real_lq; none in folder and frwild"
+    val = (
+        "share of the pictures for validation; facerenov's real_lq; none in folder, frwild, makeup"
+    )
     add("--val", type=float, default=0.1, help=val)
     add("--test", type=float, default=0.1, help="share of the pictures for testing")
     add("--seed", type=int, default=0, help="decides who is in which split")
     add("--limit", type=int, help="use so many of the photographs only")
-    faces = "of one photograph; none takes it whole, for --set=folder, and needs no detector"
+    faces = "of one photograph; none takes it whole, for folder and makeup, and needs no detector"
     add("--faces", choices=["largest", "all", "none"], default="largest", help=faces)
     add("--min-eyes", type=float, default=20.0, help="least distance of the eyes in pixels")
     person = "what is one person; default: folder if all photographs lie in sub-folders, else file"
@@ -116,11 +118,11 @@ def _check(options: argparse.Namespace) -> None:
         (source.is_dir(), f"--from={options.source} is no folder, give one of photographs"),
         (
             not target.is_relative_to(source),
-            f"--to={options.to} lies inside --from={options.source}, choose a folder outside",
+            f"--to={options.to} is or lies inside --from={options.source}, choose a folder outside",
         ),
         (
-            options.set == "folder" or not whole,
-            f"--faces=none goes with --set=folder only, got --set={options.set}",
+            options.set in ("folder", "makeup") or not whole,
+            f"--faces=none goes with --set=folder or makeup only, got --set={options.set}",
         ),
         (options.size >= 32, f"--size must be at least 32, got {options.size}"),
         (options.workers >= 1, f"--workers must be at least 1, got {options.workers}"),
@@ -249,7 +251,15 @@ def _report(
     counts = Counter(layout.split_of(number) for photo in good for number in photo.numbers)
     shares = ", ".join(f"{name} {counts[name]}" for name in layout.numbers)
     shown = f" ({shares})" if len(layout.numbers) > 1 else ""
-    _say(f"{counts.total()} {layout.unit}s in {root}{shown}{layout.note and '; ' + layout.note}")
+    people = len({photo.group for photo in good})
+    of = f" of {people} people" if settings.set != "frwild" else ""
+    told = f"{counts.total()} {layout.unit}s{of} in {root}{shown}"
+    _say(f"{told}{layout.note and '; ' + layout.note}")
+    if lacking := [name for name in layout.numbers if not counts[name] and good]:
+        _say(
+            f"none is left for {' and '.join(lacking)}: each person is in one split only, and a "
+            f"person is a {settings.group_pattern or settings.group} (--group, --group-pattern)"
+        )
     if not skipped:
         return 0
     kinds = Counter(re.split(":| as ", reason)[0] for reason in skipped.values())

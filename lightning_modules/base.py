@@ -54,12 +54,12 @@ class Training(pl.LightningModule, ABC):
         learning_rate: of every player at the start; falls to zero along a cosine.
         clip_norm: largest norm of a player's gradient; 0 leaves gradients as they are.
         lpips_weights: file with AlexNet's weights in torchvision's naming, for LPIPS.
+        schedule: of the learning rate, see `lightning_modules.schedules`.
     """
 
     players: ClassVar[tuple[str, ...]] = ("generator",)
     masked: ClassVar[bool] = False  # whether `restore` gives masks
     frozen: ClassVar[tuple[str, ...]] = ()  # parts that come from files, not from checkpoints
-    schedule: ClassVar[Callable[[float], float]] = staticmethod(cosine)  # of the learning rate
 
     def __init__(
         self,
@@ -67,9 +67,11 @@ class Training(pl.LightningModule, ABC):
         learning_rate: PositiveFloat = 2e-4,
         clip_norm: NonNegativeFloat = 0.0,
         lpips_weights: str | None = None,
+        schedule: Callable[[float], float] = cosine,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self.schedule = schedule
         # Plain numbers: the parser's own types end up in the optimisers, and a checkpoint that
         # holds them cannot be read safely.
         self.max_batches, self.learning_rate = int(max_batches), float(learning_rate)
@@ -264,7 +266,7 @@ class Training(pl.LightningModule, ABC):
         return listed[self.players.index(player)]
 
     def _set_learning_rates(self) -> None:
-        factor = type(self).schedule(self.batches_done / self.max_batches)
+        factor = self.schedule(self.batches_done / self.max_batches)
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate * factor

@@ -10,6 +10,8 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from ops.kernels.component import ComponentBasis
+from ops.metrics.ari import AccumulatedRelativeImprovement
 from ops.metrics.lpips import Lpips
 from ops.metrics.masked_psnr import MaskedPSNR
 from ops.metrics.soft_iou import soft_iou
@@ -23,6 +25,11 @@ DEFINITIONS = (
     "others. soft_iou: predicted mask against the normalised difference of input and target."
 )
 
+ARI_DEFINITION = (
+    "ari: sum over the components of 11 x 11 patches of the share of the edit that is undone, at "
+    "most ari_n, the number of components that the edit changed (Makeup-Go, Eq. 7)."
+)
+
 
 class Row(nn.Module):
     """The scores of one method; sums over images, exact over processes.
@@ -30,17 +37,24 @@ class Row(nn.Module):
     Args:
         lpips: the distance to use, shared between rows; None leaves the column out.
         further: names of means that the caller updates itself.
+        basis: of the components that `ari` counts; None leaves the column out.
     """
 
-    def __init__(self, lpips: Lpips | None, further: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        lpips: Lpips | None,
+        further: tuple[str, ...] = (),
+        basis: ComponentBasis | None = None,
+    ) -> None:
         super().__init__()
+        self.ari = AccumulatedRelativeImprovement(Borrowed(basis)) if basis else None
         names = ["psnr", "ssim", *further] + (["lpips"] if lpips else [])
         self.means = nn.ModuleDict({name: MeanMetric() for name in names})
         self.inside, self.outside = MaskedPSNR(), MaskedPSNR()
         self.count = SumMetric()
         self._lpips = [lpips]  # in a list: not a part of this row
 
-    def update(self, output: Tensor, target: Tensor, region: Tensor) -> None:
+    def update(self, image: Tensor, output: Tensor, target: Tensor, region: Tensor) -> None:
         """Adds images; `region` (b, 1, h, w) in {0, 1} says where a change was called for."""
         psnr = peak_signal_noise_ratio(
             output, target, data_range=1.0, dim=(1, 2, 3), reduction="none"
@@ -53,12 +67,16 @@ class Row(nn.Module):
         self.outside.update(output, target, 1 - region)
         if self._lpips[0] is not None:
             self.mean("lpips").update(self._lpips[0](output, target))
+        if self.ari is not None:
+            self.ari.update(image, output, target)
 
     def compute(self) -> dict[str, float]:
         """All scores: a process that saw no image takes part in the sums over processes too."""
         parts: dict[str, Metric] = {"inside": self.inside, "outside": self.outside}
         parts = {name: self.mean(name) for name in self.means} | parts
         scores = {name: float(part.compute()) for name, part in parts.items()}
+        if self.ari is not None:
+            scores |= {"ari": float(self.ari.compute()), "ari_n": float(self.ari.counted())}
         return {"n": int(self.count.compute())} | scores
 
     def mean(self, name: str) -> MeanMetric:
@@ -68,19 +86,42 @@ class Row(nn.Module):
         return metric
 
 
+class Borrowed:
+    """A basis that is part of a network already, and so no part of a metric's state."""
+
+    def __init__(self, basis: ComponentBasis) -> None:
+        self.basis = basis
+
+    @property
+    def count(self) -> int:
+        """The number of components."""
+        return self.basis.count
+
+    def energies(self, maps: Tensor) -> Tensor:
+        """Each component's sum of squares over all patches of the maps."""
+        return self.basis.energies(maps)
+
+
 class Scores(nn.Module):
     """Rows `identity` (the input as the output) and `output`.
 
     Args:
         lpips_weights: file with AlexNet's weights; None leaves LPIPS out.
         masked: whether the method predicts masks, which Soft-IoU compares with the wanted ones.
+        basis: of the components that `ari` counts; None leaves it out.
     """
 
-    def __init__(self, lpips_weights: str | None = None, masked: bool = False) -> None:
+    def __init__(
+        self,
+        lpips_weights: str | None = None,
+        masked: bool = False,
+        basis: ComponentBasis | None = None,
+    ) -> None:
         super().__init__()
+        self.definitions = f"{DEFINITIONS} {ARI_DEFINITION}" if basis else DEFINITIONS
         lpips = Lpips(lpips_weights) if lpips_weights else None
         own = ("seconds", "soft_iou") if masked else ("seconds",)
-        self.identity, self.output = Row(lpips), Row(lpips, own)
+        self.identity, self.output = Row(lpips, (), basis), Row(lpips, own, basis)
 
     def update(
         self,
@@ -92,8 +133,8 @@ class Scores(nn.Module):
         seconds: float,
     ) -> None:
         """Adds (b, 3, h, w) images, their (predicted, wanted) masks and the time they took."""
-        self.identity.update(image, target, region)
-        self.output.update(output.clamp(0, 1), target, region)
+        self.identity.update(image, image, target, region)
+        self.output.update(image, output.clamp(0, 1), target, region)
         self.output.mean("seconds").update(seconds / len(image), weight=len(image))
         if masks is not None:
             self.output.mean("soft_iou").update(soft_iou(*masks))

@@ -17,17 +17,15 @@ def generator_adversarial(fake: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
 
 
 def discriminator_adversarial(
-    real: Float[Tensor, "b 1 h w"],
-    fake: Float[Tensor, "n 1 h w"],
-    raw: Float[Tensor, "n 1 h w"],
+    real: Float[Tensor, "b 1 h w"], *fakes: Float[Tensor, "_ 1 h w"]
 ) -> Float[Tensor, ""]:
-    r"""What the discriminator minimises (minus RetouchFormer's L_adv_disc).
+    r"""What the discriminator minimises; RetouchFormer's is minus its L_adv_disc.
 
     .. math:: -\log D(y, \bar H(y)) - \log(1 - D(\hat y, \bar H(x))) - \log(1 - D(x, \bar H(x)))
 
     Args:
-        real: logits of retouched photographs.
-        fake: logits of the network's outputs, detached from the network.
-        raw: logits of raw photographs, which count as fake: they still hold the imperfections.
+        real: logits of real images; there, retouched photographs.
+        fakes: logits of images that count as fake: the network's outputs, detached from it, and
+            there also raw photographs, which still hold the imperfections.
     """
-    return F.softplus(-real).mean() + F.softplus(fake).mean() + F.softplus(raw).mean()
+    return F.softplus(-real).mean() + sum(F.softplus(fake).mean() for fake in fakes)

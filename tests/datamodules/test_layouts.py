@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datamodules.alignment import to_crop
+from datamodules.degradations.beautify import EDITORS
 from datamodules.ffhq import DIVISIONS
 from datamodules.layouts import LAYOUTS, Face, celeba_quad, degraded, jpeg, safe_name
 from datamodules.numbered import SPLITS
@@ -71,6 +72,16 @@ def test_a_place_counts_from_the_start_of_the_split_and_in_ffhq_from_ffhqr_s():
         ("facerenov", 10_000_002, {"degraded": "real_lq/ann/00002.png"}),
         ("frwild", 7, {"degraded": "00007.png"}),
         ("folder", 7, {"photograph": "ann/1.jpg.png"}),
+        (
+            "makeup",
+            7,
+            {
+                "photograph": "original/ann/1.jpg.png",
+                "mt": "mt/ann/1.jpg.png",
+                "ps": "ps/ann/1.jpg.png",
+                "ins": "ins/ann/1.jpg.png",
+            },
+        ),
     ],
 )
 def test_every_layout_has_its_tree(layout, number, files):
@@ -117,7 +128,8 @@ def test_the_frame_of_a_square_has_the_layout_s_shape(name):
 def test_sets_with_made_up_halves_say_so():
     for name, layout in LAYOUTS.items():
         starts = [numbers.start for numbers in layout.numbers.values()]
-        makes_up = any("degraded" in layout.files(at(start)) for start in starts)
+        made_up = {"degraded", *EDITORS}
+        makes_up = any(made_up & {*layout.files(at(start))} for start in starts)
         assert ("synthetic" in layout.note) == makes_up, name
 
 

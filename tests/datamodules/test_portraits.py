@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules.degradations.beautify import EDITORS
 from datamodules.images import read_image
-from datamodules.layouts import LAYOUTS
+from datamodules.layouts import LAYOUTS, Face
 from datamodules.portraits import examine, make_pictures, write_faces
 from datamodules.preparation import Photograph, Settings, is_missing, picture_files
+from datamodules.spoiling import edited
 from tests.datamodules.pictures import picture
 
 SETTINGS = Settings(
     size=64, seed=0, val=0.1, test=0.1, faces="largest", min_eyes=20, group="file", group_pattern=""
 )
 LANDMARKS = [[70.0, 80], [130, 80], [100, 115], [78, 145], [122, 145]]
+AT_5 = Face(5, "ann", "ann/1.jpg")
 PAIR = ("photograph", "retouched")
 
 
@@ -116,6 +119,18 @@ def test_every_layout_gets_the_pictures_it_asks_for_in_its_shape(name, tmp_path)
             kind = image.format
         assert kind == ("JPEG" if path.suffix == ".jpg" else "PNG")
         assert read_image(path).shape[:2] == LAYOUTS[name].shape(64)
+
+
+@pytest.mark.parametrize("faces", ["largest", "none"])
+def test_a_portrait_is_edited_as_a_whole_by_each_program(faces):
+    settings = replace(SETTINGS, set="makeup", seed=2, faces=faces)
+    points = np.array(LANDMARKS if faces == "largest" else [])
+    made = make_pictures(smooth(), points, settings, 5, LAYOUTS["makeup"].files(AT_5))
+    assert made.keys() == {"photograph", *EDITORS}
+    assert made["photograph"].shape == ((64, 64, 3) if faces == "largest" else (200, 200, 3))
+    for editor in EDITORS:
+        np.testing.assert_array_equal(made[editor], edited(made["photograph"], editor, 2, 5))
+        assert (made[editor] != made["photograph"]).any()
 
 
 def test_degraded_pictures_are_a_function_of_the_seed_and_the_number():

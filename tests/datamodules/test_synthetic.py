@@ -1,12 +1,15 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules.degradations.beautify import EDITORS, Editor
 from datamodules.images import read_image
 from datamodules.layouts import LAYOUTS, degraded
+from datamodules.spoiling import edited
 from datamodules.synthetic import DrawnSet, draw_face, may_be_drawn, write_drawn
 
 SMALL = DrawnSet(train=3, val=1, test=2, size=32, photographs=2)
@@ -123,12 +126,12 @@ def test_every_layout_is_drawn_in_its_shape_and_says_which_it_is(
     faces = DrawnSet(train=2, val=1, test=1, size=32)
     write_drawn(tmp_path, layout, faces, workers=1)
     pictures = [path for path in tmp_path.rglob("*") if path.suffix in (".png", ".jpg")]
-    expected = {"ffhqr": 8, "facerenov": 7}
+    expected = {"ffhqr": 8, "facerenov": 7, "makeup": 16}
     assert len(pictures) == expected.get(layout, 4)
     assert {read_image(path).shape[:2] for path in pictures} == {LAYOUTS[layout].shape(32)}
     told = json.loads((tmp_path / "drawn.json").read_text())
     assert told.get("layout", "ffhqr") == layout
-    assert ("note" in told) == (layout in ("facerenov", "frwild"))
+    assert ("note" in told) == (layout in ("facerenov", "frwild", "makeup"))
     before = files(tmp_path)
     write_drawn(tmp_path, layout, faces, workers=1)
     assert files(tmp_path) == before
@@ -174,6 +177,17 @@ def test_a_degraded_half_is_made_of_the_clean_one(tmp_path: Path) -> None:
     assert np.array_equal(spoilt, degraded(clean, 0, 0))
     assert not (tmp_path / "real_hq").exists()
     assert (tmp_path / "real_lq/n056000/00000.png").exists()
+
+
+@pytest.mark.parametrize("editor", EDITORS)
+def test_an_edited_portrait_is_made_of_the_original(tmp_path: Path, editor: Editor) -> None:
+    write_drawn(tmp_path, "makeup", replace(SMALL, size=64, seed=3), workers=1)
+    names = [path.relative_to(tmp_path / editor) for path in (tmp_path / editor).rglob("*.png")]
+    assert len(names) == 6
+    name = "n000000/0002.png"  # the second picture, number 1
+    original = read_image(tmp_path / "original" / name)
+    assert np.array_equal(original, draw_face(0, 1, 64, 3).raw)
+    assert np.array_equal(read_image(tmp_path / editor / name), edited(original, editor, 3, 1))
 
 
 def test_only_a_new_or_empty_folder_or_drawn_faces_may_be_drawn_to(tmp_path: Path) -> None:

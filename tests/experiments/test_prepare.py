@@ -72,7 +72,7 @@ def test_photographs_become_pairs_with_people_apart(options, tmp_path, capsys):
     for photo in manifest["photographs"]:
         thousands[photo["group"]].update(number // 1000 for number in photo["numbers"])
     assert sorted(map(tuple, thousands.values())) == [(0,), (56,), (63,)]
-    assert "6 pairs in" in capsys.readouterr().err
+    assert "6 pairs of 3 people in" in capsys.readouterr().err
 
 
 def test_a_second_call_touches_nothing(options, tmp_path):
@@ -156,7 +156,7 @@ def test_every_layout_is_prepared_and_a_second_call_touches_nothing(name, option
     manifest = json.loads((out / "prepared.json").read_text())
     assert manifest["settings"]["set"] == name
     found = [path for path in out.rglob("*") if path.suffix in (".png", ".jpg")]
-    assert len(found) == (10 if name == "facerenov" else 6)
+    assert len(found) == {"facerenov": 10, "makeup": 24}.get(name, 6)
     assert {read_image(path).shape[:2] for path in found} == {layout.shape(64)}
     before = stamps(out)
     assert main([*options, f"--set={name}"]) == 0
@@ -255,7 +255,7 @@ def test_a_killed_run_goes_on_to_the_same_end(options, tmp_path):
         ("--group-pattern=(", "is no regular expression"),
         ("--group-pattern=abc", "has no group"),
         ("--set=imagenet", "invalid choice: 'imagenet'"),
-        ("--faces=none", "goes with --set=folder only, got --set=ffhqr"),
+        ("--faces=none", "goes with --set=folder or makeup only, got --set=ffhqr"),
         ("--sise=64", "unrecognized arguments: --sise=64"),
     ],
 )
