@@ -58,6 +58,8 @@ class Across(pl.LightningDataModule):
             self.train.setup(stage)
         if stage != "validate":
             self.test.setup("test" if stage == "fit" else stage)
+        if stage == "fit":
+            _refuse_shared(self.train, self.test)
 
     def train_dataloader(self) -> DataLoader:
         """The batches of `train` from step `first_batch` on.
@@ -91,3 +93,20 @@ class Across(pl.LightningDataModule):
             ValueError: if there are none, or fewer photographs than processes.
         """
         return self.test.predict_dataloader()
+
+
+def _refuse_shared(train: pl.LightningDataModule, test: pl.LightningDataModule) -> None:
+    """Nothing, unless both are of one folder and have photographs in common."""
+    if getattr(train, "root", None) != getattr(test, "root", None):
+        return
+    seen, tested = getattr(train, "photographs", {}), getattr(test, "photographs", {})
+    learnt = {
+        some.name(i) for split, some in seen.items() for i in range(len(some)) if split != "test"
+    }
+    held_out = tested.get("test", ())
+    shared = {held_out.name(i) for i in range(len(held_out))} & learnt if held_out else set()
+    if shared:
+        raise ValueError(
+            f"{len(shared)} photographs are trained on and tested on, the first is {min(shared)}; "
+            "give both sets of one folder the same splits"
+        )

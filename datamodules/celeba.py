@@ -11,7 +11,15 @@ from datamodules import shards
 from datamodules.augmentation import Augmentation
 from datamodules.celeba_lists import PARTITION, SPLITS, Lists, place, positions, read_lists
 from datamodules.degradations.base import Degradation
-from datamodules.index import FileIndex, Positions, failures, make_index, open_index, refuse
+from datamodules.index import (
+    FileIndex,
+    Positions,
+    failures,
+    list_index,
+    make_index,
+    open_index,
+    refuse,
+)
 from datamodules.loading import Feed, Loading
 from datamodules.photographs import DegradedPhotographs, FolderPhotographs, Making, Photographs
 from datamodules.reading import FramedReader, Middle
@@ -100,7 +108,9 @@ class CelebA(pl.LightningDataModule):
         if shards.is_sharded(self.root):
             return
         lists = read_lists(self.root)
-        index = make_index(place(self.root, "Img", PICTURES), self.loading.verify)
+        pictures = place(self.root, "Img", PICTURES)
+        positions(list_index(pictures), lists.numbers)  # what is missing shows before a long look
+        index = make_index(pictures, self.loading.verify)
         splits = self._shared_out(index, lists)
         _refuse_other_shapes(index, positions(index, lists.numbers))
         say_left_out(splits, self.selection)

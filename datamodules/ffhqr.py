@@ -7,9 +7,10 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from datamodules.augmentation import Augmentation
+from datamodules.identities import check_disjoint
 from datamodules.index import failures, refuse
 from datamodules.loading import Feed, Loading
-from datamodules.numbered import REMEDY, Pair, check_pairs, list_pairs, of_split
+from datamodules.numbered import REMEDY, SPLITS, Pair, check_pairs, list_pairs, of_split
 from datamodules.pairs import EvaluationPairs, SemiSupervisedPairs, Strangers, paired_subset
 from datamodules.reading import FramedReader, Square
 from datamodules.stream import Split
@@ -78,7 +79,7 @@ class FFHQR(pl.LightningDataModule):
         """
         if self.draw is not None and may_be_drawn(self.root):
             write_drawn(self.root, "ffhqr", self.draw)
-        pairs = list_pairs(self.root)
+        pairs = self._listed()
         check_pairs(self.root, pairs, self.loading.verify)
         self._pairs = pairs  # `setup` of this process need not look again
         if self.loading.cache:
@@ -94,7 +95,7 @@ class FFHQR(pl.LightningDataModule):
             ValueError: if the set is incomplete or holds broken pictures; names them.
         """
         if not self._pairs:
-            pairs = list_pairs(self.root)
+            pairs = self._listed()
             check_pairs(self.root, pairs, self.loading.verify)
             self._pairs = pairs
         if stage == "fit":  # whatever is wrong shows before anything is trained
@@ -133,6 +134,16 @@ class FFHQR(pl.LightningDataModule):
             ValueError: if there are none, or fewer than processes.
         """
         return self._evaluation("test")
+
+    def _listed(self) -> list[Pair]:
+        pairs = list_pairs(self.root)
+        check_disjoint(
+            {
+                split: [pair.person for pair in pairs if pair.number in numbers]
+                for split, numbers in SPLITS.items()
+            }
+        )
+        return pairs
 
     def _training(self) -> SemiSupervisedPairs:
         pairs = of_split(self._pairs, "train")

@@ -28,7 +28,6 @@ class FixedSet(pl.LightningDataModule):
         root: folder that the test sets were written to.
         test: which of them, such as "Test-BN".
         batch_size: pairs in a batch of one process.
-        seed: takes no effect; nothing is drawn here.
         loading: workers and limits; every file's checksum is compared before anything else.
 
     Raises:
@@ -40,14 +39,13 @@ class FixedSet(pl.LightningDataModule):
         root: str,
         test: str,
         batch_size: int = 1,
-        seed: int = 0,
         loading: Loading = Loading(),
     ) -> None:
         super().__init__()
         self.root = Path(root)
         self.test = test
         self.first_batch = 0
-        self._feed = Feed(self, batch_size, seed, loading)
+        self._feed = Feed(self, batch_size, 0, loading)
         self._pairs: FixedPairs | None = None
 
     def prepare_data(self) -> None:

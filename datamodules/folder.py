@@ -27,7 +27,7 @@ _NEEDED: Final[dict[str, tuple[Split, ...]]] = {
 }
 _WAY_OUT: Final = (
     "replace or remove them, or make a set without them: "
-    "make prepare SET=folder FROM=<this folder> TO=<another>"
+    "make prepare SET=folder FROM=<this folder> TO=<another> ARGS=--faces=none"
 )
 
 

@@ -142,10 +142,18 @@ def _told(photographs: Packable, i: int) -> bytes:
     return json.dumps({"name": photographs.name(i), "person": person}).encode()
 
 
+def _plan_in(path: Path) -> object:
+    try:
+        told = json.loads(path.read_bytes())
+    except ValueError:
+        told = None
+    return told.get("plan") if isinstance(told, dict) else None
+
+
 def _finished(target: Path, plan: str) -> bool:
     for name in (MANIFEST, UNFINISHED):
         path = target / name
-        if path.exists() and json.loads(path.read_bytes()).get("plan") != plan:
+        if path.exists() and _plan_in(path) != plan:
             raise ValueError(
                 f"{path} tells of other photographs, or of other shards of them; "
                 "name another folder or remove this one"

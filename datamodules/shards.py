@@ -44,7 +44,7 @@ def shard_photographs(root: Path, frame: Frame, packed_as: str) -> dict[Split, "
     if manifest.set_name != packed_as:
         raise ValueError(
             f"{root} holds shards of {manifest.set_name}, and the settings ask for {packed_as}: "
-            "shards keep the split that they were packed with"
+            "shards keep the split that they were packed with; ask for that, or read the folder"
         )
     found: dict[Split, ShardPhotographs] = {}
     for split, files in manifest.splits.items():

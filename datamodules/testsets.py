@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from datamodules.photographs import Photographs
 from datamodules.reading import Picture
 from datamodules.stream import Purpose, permutation, sample_generator
 
-CLEAN, MANIFEST, BEGUN, FORMAT = "clean", "manifest.json", "begun.json", 1
+CLEAN, MANIFEST, BEGUN, NOTES, FORMAT = "clean", "manifest.json", "begun.json", ".notes", 1
 
 Versions = Mapping[str, Sequence[Degradation]]
 """The test sets of a paper: the degradations that every photograph goes through, one file each."""
@@ -114,19 +115,28 @@ def outstanding(root: Path, plan: Plan, photographs: Photographs) -> list[Work]:
     """What is still to be written below `root`, by photograph; nothing of a finished plan.
 
     Raises:
+        UnreadableImage: if the first photograph cannot be read.
         ValueError: if `root` holds anything else, or there are too few photographs.
     """
-    names = [photographs.name(i) for i in plan.chosen(len(photographs))]
-    told = {"format": FORMAT, "suite": plan.suite, "seed": plan.seed, "photographs": names}
-    if _is_finished(root, told):
-        return []
-    root.mkdir(parents=True, exist_ok=True)
-    _write(root / BEGUN, json.dumps(told, indent=1).encode())
     chosen = plan.chosen(len(photographs))
+    names = [photographs.name(i) for i in chosen]
+    first = photographs.picture(chosen[0])
+    told = {
+        "format": FORMAT,
+        "suite": plan.suite,
+        "seed": plan.seed,
+        "shape": list(first.shape[:2]),
+        "first": hashlib.sha256(first.tobytes()).hexdigest(),  # another set has another
+        "photographs": names,
+    }
+    _refuse_others(root, told)
+    if (root / MANIFEST).exists() and not _reopened(root):
+        return []
+    _write(root / BEGUN, json.dumps(told, indent=1).encode())
     return [
         Work(root, plan, photographs, number)
-        for number in chosen
-        if not _notes(root, photographs.name(number)).exists()
+        for number, name in zip(chosen, names, strict=True)
+        if not _notes(root, name).exists()
     ]
 
 
@@ -138,10 +148,9 @@ def write_photograph(work: Work) -> None:
         OSError: if a file cannot be written.
     """
     clean, name = work.photographs.picture(work.number), work.photographs.name(work.number)
-    stem = _flat(name)
-    records = [_record(work.root, f"{CLEAN}/{stem}.png", clean, name)]
+    records = [_record(work.root, f"{CLEAN}/{name}.png", clean, name)]
     records += [
-        _record(work.root, f"{test}/{stem}_{version:03d}.png", image, name, steps)
+        _record(work.root, f"{test}/{name}_{version:03d}.png", image, name, steps)
         for test, version, image, steps in _versions(work, clean)
     ]
     _write(_notes(work.root, name), json.dumps(records).encode())
@@ -153,15 +162,14 @@ def finish(root: Path) -> dict[str, int]:
     Raises:
         FileNotFoundError: if a photograph's notes are missing, so that the sets are not complete.
     """
-    if not (root / BEGUN).exists():
-        return _counts(read_manifest(root)["files"])
-    told = json.loads((root / BEGUN).read_text())
-    notes = [_notes(root, name) for name in told["photographs"]]
-    files = [record for path in notes for record in json.loads(path.read_text())]
-    _write(root / MANIFEST, json.dumps({**told, "files": files}, indent=1).encode())
-    for path in [*notes, root / BEGUN]:
-        path.unlink()
-    return _counts(files)
+    if not (root / MANIFEST).exists():
+        told = json.loads((root / BEGUN).read_text())
+        notes = [_notes(root, name) for name in told["photographs"]]
+        files = [record for path in notes for record in json.loads(path.read_text())]
+        _write(root / MANIFEST, json.dumps({**told, "files": files}, indent=1).encode())
+    (root / BEGUN).unlink(missing_ok=True)
+    shutil.rmtree(root / NOTES, ignore_errors=True)
+    return _counts(read_manifest(root)["files"])
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
@@ -180,11 +188,8 @@ def read_manifest(root: Path) -> dict[str, Any]:
             else ("are missing; make them: make prepare SET=nasfe_tests (or ispl_tests) FROM=<set>")
         )
         raise FileNotFoundError(f"the test sets in {root} {reason}")
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-        version, _ = manifest["format"], manifest["files"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no manifest of test sets: {error}") from error
+    manifest = _json(path)
+    version = manifest.get("format")
     if version != FORMAT:
         raise ValueError(f"{path} has format {version}, this version reads {FORMAT}")
     return manifest
@@ -215,20 +220,47 @@ def _record(
     return record if steps is None else {**record, "steps": steps}
 
 
-def _is_finished(root: Path, told: dict[str, Any]) -> bool:
+def _refuse_others(root: Path, told: dict[str, Any]) -> None:
+    """Nothing, if `root` is new, empty, or holds the sets that are `told`, finished or not."""
     if not root.exists() or not any(root.iterdir()):
+        return
+    name = next((name for name in (MANIFEST, BEGUN) if (root / name).exists()), None)
+    if name is None:
+        raise ValueError(f"{root} holds files that are no test sets; name a new or empty folder")
+    there = _json(root / name)
+    if {key: there.get(key) for key in told} != told:
+        raise ValueError(
+            f"{root} holds test sets of other photographs, or of another size, seed or suite; "
+            "name another folder"
+        )
+
+
+def _reopened(root: Path) -> bool:
+    """Whether files of the finished sets in `root` were lost, so that some must be written again.
+
+    The notes on photographs that are whole are then there again, and the manifest is not.
+    """
+    files = read_manifest(root)["files"]
+    lost = {record["photograph"] for record in files if not (root / record["file"]).is_file()}
+    if not lost:
         return False
-    for name in (MANIFEST, BEGUN):
-        if not (root / name).exists():
-            continue
-        there = json.loads((root / name).read_text())
-        if {key: there.get(key) for key in told} != told:
-            raise ValueError(
-                f"{root} holds test sets of other photographs, another seed or suite; "
-                "name another folder"
-            )
-        return name == MANIFEST
-    raise ValueError(f"{root} holds files that are no test sets; name a new or empty folder")
+    kept: dict[str, list[Any]] = {}
+    for record in files:
+        if record["photograph"] not in lost:
+            kept.setdefault(record["photograph"], []).append(record)
+    for name, records in kept.items():
+        _write(_notes(root, name), json.dumps(records).encode())
+    (root / MANIFEST).unlink()
+    return True
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = json.loads(path.read_text())
+        told.keys()
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is no manifest of test sets: {error}") from error
+    return told
 
 
 def _counts(files: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -240,11 +272,7 @@ def _counts(files: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _notes(root: Path, name: str) -> Path:
-    return root / f".{_flat(name)}.json"
-
-
-def _flat(name: str) -> str:
-    return name.replace("/", "-")
+    return root / NOTES / f"{name}.json"
 
 
 def _write(path: Path, data: bytes) -> None:

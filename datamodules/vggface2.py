@@ -13,7 +13,7 @@ from datamodules import shards
 from datamodules.augmentation import Augmentation
 from datamodules.degradations.base import Degradation
 from datamodules.identities import check_disjoint, shared_out
-from datamodules.index import FileIndex, failures, make_index, open_index, refuse
+from datamodules.index import FileIndex, failures, list_index, make_index, open_index, refuse
 from datamodules.loading import Feed, Loading
 from datamodules.photographs import DegradedPhotographs, FolderPhotographs, Making, Photographs
 from datamodules.reading import Covering, FramedReader
@@ -135,6 +135,7 @@ class VGGFace2(pl.LightningDataModule):
         if shards.is_sharded(self.root):
             return
         check_tree(self.root)
+        self._shared_out(list_index(self.root))  # what is wrong shows before a long look
         splits = self._shared_out(make_index(self.root, self.loading.verify))
         say_left_out(splits, self._selection)
         if self.loading.cache:

@@ -62,6 +62,12 @@ class SettingsParser(LightningArgumentParser):
         raise SettingsError(message) from ex
 
 
+def link_seed(parser: LightningArgumentParser) -> None:
+    """Gives the data the run's seed, and the set to train on where two are joined."""
+    for seeded in ("data", "data.init_args.train"):
+        parser.link_arguments("seed_everything", f"{seeded}.init_args.seed", compute_fn=int)
+
+
 class SuiteCLI(LightningCLI):
     """LightningCLI for one command on one experiment, whose settings were merged before.
 
@@ -121,8 +127,7 @@ class SuiteCLI(LightningCLI):
         parser.add_argument("--monitor", type=str, default="val/psnr")
         parser.add_argument("--wandb", type=Literal["off", "online", "offline"], default="off")
         parser.link_arguments("max_batches", "model.init_args.max_batches")
-        for seeded in ("data", "data.init_args.train"):  # the second in sets that join two
-            parser.link_arguments("seed_everything", f"{seeded}.init_args.seed", compute_fn=int)
+        link_seed(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses and checks every setting; nothing has been built yet.

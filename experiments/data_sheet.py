@@ -19,7 +19,7 @@ from torch import Tensor
 
 from datamodules.degradations.base import LABELLED
 from datamodules.images import resize
-from experiments.cli import SettingsParser, silence, told_as_settings
+from experiments.cli import SettingsParser, link_seed, silence, told_as_settings
 from experiments.messages import one_line
 from experiments.settings import SettingsError
 
@@ -94,7 +94,7 @@ def build(settings: dict[str, Any], overrides: Sequence[str]) -> pl.LightningDat
     parser.add_argument("--config", action=ActionConfigFile)
     parser.add_argument("--seed_everything", type=NonNegativeInt, default=0)
     parser.add_lightning_class_args(pl.LightningDataModule, "data", subclass_mode=True)
-    parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+    link_seed(parser)
     try:
         config = parser.parse_args([f"--config={yaml.safe_dump(settings)}", *overrides])
     except SettingsError as error:

@@ -162,6 +162,15 @@ def _settings(options: argparse.Namespace) -> "Settings":
 def _pack(options: argparse.Namespace) -> int:
     from experiments import pack
 
+    usual = vars(_parser().parse_args(["--from=."]))
+    for name in ("size", "val", "test", "limit", "faces", "min_eyes", "group", "group_pattern"):
+        if getattr(options, name) != usual[name]:
+            told = f"--{name.replace('_', '-')}={getattr(options, name)}"
+            raise _WrongOption(
+                f"{told} is for photographs; --format=webdataset packs a set with its class's "
+                "own splits, whole"
+            )
+
     return pack.main(options.set, options.source, options.to, options.per_shard, options.seed)
 
 

@@ -68,6 +68,8 @@ def main(argv: Sequence[str]) -> int:
     photographs = told.photographs
     if photographs is None:
         photographs = 100 if told.suite == "nasfe_tests" else 0  # the papers' counts
+    if told.workers < 1:
+        raise SettingsError(f"--workers must be at least 1, got {told.workers}")
     size = told.size or (224 if layout == "vggface2" else 512)
     wish = Wish(told.suite, told.source, layout, target, photographs, size, told.seed, told.workers)
     try:

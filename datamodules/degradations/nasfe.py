@@ -177,7 +177,7 @@ KNOWN: frozenset[Kind] = frozenset(("blur", "noise", "low light"))
 
 @final
 @dataclass(frozen=True)
-class FixedSet:
+class Grid:
     """A test set: every picture under every combination of these (NASFE, Table 4).
 
     Attributes:
@@ -199,15 +199,15 @@ class FixedSet:
         )
 
 
-TEST_SETS: dict[str, FixedSet] = {
-    "Test-B": FixedSet(kernels=True),
-    "Test-N": FixedSet(sigmas=tuple(product((0.05, 0.1, 0.15), (0.05, 0.1)))),
-    "Test-L": FixedSet(
+TEST_SETS: dict[str, Grid] = {
+    "Test-B": Grid(kernels=True),
+    "Test-N": Grid(sigmas=tuple(product((0.05, 0.1, 0.15), (0.05, 0.1)))),
+    "Test-L": Grid(
         factors=(0.1, 0.15, 0.2, 0.25, 0.3, 0.35),
         sigmas=tuple(product((0.05, 0.1), (0.05, 0.1))),
     ),
-    "Test-BN": FixedSet(kernels=True, sigmas=((0.1, 0.05),)),
-    "Test-BNL": FixedSet(kernels=True, factors=(0.15, 0.3), sigmas=((0.1, 0.05),)),
+    "Test-BN": Grid(kernels=True, sigmas=((0.1, 0.05),)),
+    "Test-BNL": Grid(kernels=True, factors=(0.15, 0.3), sigmas=((0.1, 0.05),)),
 }
 """NASFE's five test sets.
 

@@ -2,7 +2,7 @@
 
 The table holds the law at the middles of 65536 equal steps of probability, so the distribution
 function is right to 2^-17 and the far tails end at probability 2^-17: 4.3 sigma of a Gaussian,
-11.1 scales of a Laplacian. That takes a seventh of the time of exact Gaussian draws, a twentieth
+11.1 scales of a Laplacian. That takes a seventh of the time of exact Gaussian draws, a thirtieth
 of that of Poisson draws (benchmarks/bench_degradations.py).
 8-bit pictures get noise rounded to whole levels and saturate; float32 pictures get the same
 noise unrounded and are clipped to [0, 1].

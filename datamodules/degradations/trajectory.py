@@ -23,7 +23,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from datamodules.degradations.ranges import Range
+from datamodules.degradations.ranges import Range, check_range
 
 FRACTIONS = (1 / 100, 1 / 10, 1 / 2, 1.0)
 """Of the exposure, as DeblurGAN takes them; the first is nearly a point."""
@@ -69,6 +69,9 @@ class HandShake:
             raise ValueError(f"fractions must be in (0, 1] and one at least, got {self.fractions}")
         if not self.anxieties or min(self.anxieties) <= 0:
             raise ValueError(f"anxieties must be above 0 and one at least, got {self.anxieties}")
+        check_range("pull", self.pull, 0)
+        check_range("big_shakes", self.big_shakes, 0, 1)
+        check_range("tremble", self.tremble, 0)
         if self.length <= 0 or self.samples < 2:
             raise ValueError(
                 "length must be above 0 and samples 2 or more, "

@@ -3,7 +3,7 @@
 import pytorch_lightning as pl
 import torch
 
-from experiments.cli import SettingsParser
+from experiments.cli import SettingsParser, link_seed
 from experiments.settings import CONFIGS, load_chain
 
 
@@ -19,8 +19,7 @@ def parsed(data, seed=0):
     parser = SettingsParser(exit_on_error=False)
     parser.add_argument("--seed_everything", type=int, default=0)
     parser.add_lightning_class_args(pl.LightningDataModule, "data", subclass_mode=True)
-    for target in ("data.init_args.seed", "data.init_args.train.init_args.seed"):
-        parser.link_arguments("seed_everything", target, compute_fn=int)
+    link_seed(parser)
     told = parser.parse_object({"seed_everything": seed, "data": data})
     return parser.instantiate(told).data
 

@@ -8,8 +8,8 @@ class Made:
 
     people = None
 
-    def __init__(self, count, height=40, width=32):
-        self.count, self.height, self.width = count, height, width
+    def __init__(self, count, height=40, width=32, first=0):
+        self.count, self.height, self.width, self.first = count, height, width, first
 
     def __len__(self):
         return self.count
@@ -19,4 +19,4 @@ class Made:
 
     def picture(self, i):
         y, x, c = np.mgrid[: self.height, : self.width, :3]
-        return (128 + 90 * np.sin(y / 5 + i) * np.cos(x / 4 + c)).astype(np.uint8)
+        return (128 + 90 * np.sin(y / 5 + i + self.first) * np.cos(x / 4 + c)).astype(np.uint8)

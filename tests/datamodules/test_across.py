@@ -10,6 +10,7 @@ from datamodules.across import Across
 from datamodules.degradations.ispl import SuperResolution4
 from datamodules.facerenov import FaceRenov
 from datamodules.ffhq import FFHQ
+from datamodules.folder import Folder, Shares
 from datamodules.frwild import FRWild
 from datamodules.loading import Loading
 from experiments.settings import CONFIGS, read
@@ -207,3 +208,13 @@ def test_the_three_protocols_are_told_from_each_other_by_their_sets_alone():
     assert r2r["data"]["class_path"] == s2r["data"]["init_args"]["test"]["class_path"]
     for name, twin in (("s2s", "ffhq_sr4"), ("r2r", "facerenov")):
         assert read(CONFIGS / "data" / f"{name}.yaml") == read(CONFIGS / "data" / f"{twin}.yaml")
+
+
+def test_one_folder_with_two_ways_of_splitting_it_is_refused(tmp_path):
+    for number in range(20):
+        (tmp_path / f"{number}").mkdir()
+        Image.fromarray(picture(16, 16, seed=number)).save(tmp_path / f"{number}" / "a.png")
+    several = [Folder(str(tmp_path), 16, shares=shares) for shares in (Shares(), Shares(0.1, 0.5))]
+    with pytest.raises(ValueError, match="photographs are trained on and tested on, the first is"):
+        ready(Across(*several))
+    ready(Across(several[0], Folder(str(tmp_path), 16)))

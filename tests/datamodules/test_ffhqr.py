@@ -276,14 +276,12 @@ def test_settings_are_read_from_yaml_with_their_types():
         ({"gamma": 0}, r"gamma must be in \(0, 1\], got 0"),
         ({"size": 8}, "size must be 16 or more, got 8"),
         ({"batch_size": 0}, "batch_size must be 1 or more.* got 0 and 0"),
-        ({"loading": {"workers": -1}}, "workers must be 0 or more, got -1"),
-        ({"loading": {"eval_limit": 0}}, "eval_limit must be 1 or more, or null, got 0"),
         ({"seed": -1}, "seed 0 or more, got 1 and -1"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
-        FFHQR("nowhere", **(wrong | {"loading": Loading(**wrong.get("loading", {}))}))
+        FFHQR("nowhere", **wrong)
 
 
 def test_a_gamma_that_leaves_one_photograph_unpaired_is_refused_at_setup(tmp_path):
@@ -291,3 +289,12 @@ def test_a_gamma_that_leaves_one_photograph_unpaired_is_refused_at_setup(tmp_pat
     data = FFHQR(str(tmp_path), gamma=0.7, loading=Loading(0))
     with pytest.raises(ValueError, match="2 photographs or more, got 1; take a smaller gamma"):
         data.setup("fit")
+
+
+def test_a_person_in_two_splits_is_refused(tmp_path):
+    write_set(tmp_path, [0, 1, 56000, 63000])
+    people = {"anna": [0, 63000], "bob": [1], "carl": [56000]}.items()
+    photographs = [{"group": name, "numbers": numbers} for name, numbers in people]
+    (tmp_path / "prepared.json").write_text(json.dumps({"photographs": photographs}))
+    with pytest.raises(ValueError, match="1 people are both in train and in test"):
+        FFHQR(str(tmp_path), loading=Loading(0)).prepare_data()

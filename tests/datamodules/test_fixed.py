@@ -33,7 +33,7 @@ def test_a_batch_holds_the_degraded_photographs_beside_the_clean_ones(root: Path
     (batch,) = ready(root, "noise", batch_size=3).test_dataloader()
     assert torch.equal(batch["target"][1], floats(planes(Made(3).picture(1))))
     assert not torch.equal(batch["image"][1], batch["target"][1])
-    assert batch["name"] == [f"folder-{i:03d}_000" for i in range(3)]
+    assert batch["name"] == [f"folder/{i:03d}_000" for i in range(3)]
     assert torch.equal(batch["label"], torch.tensor([[0.0, 1, 0]] * 3))
     assert all("noise" in told for told in batch["degradation"])
 
@@ -47,7 +47,7 @@ def test_prediction_sees_what_testing_sees_up_to_the_limit(root: Path):
 
 
 def test_a_changed_and_a_missing_file_are_named(root: Path):
-    changed, missing = sorted((root / "jpeg").iterdir())[:2]
+    changed, missing = sorted((root / "jpeg").rglob("*.png"))[:2]
     changed.write_bytes(changed.read_bytes() + b"x")
     missing.unlink()
     with pytest.raises(ValueError, match="2 of 6 pictures") as told:

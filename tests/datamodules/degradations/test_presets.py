@@ -234,7 +234,7 @@ def test_the_bytes_are_those_that_were_recorded():
 
 def test_an_older_processor_gives_the_same_bytes():
     older = {
-        "OPENCV_CPU_DISABLE": "AVX512_SKX,AVX2,FMA3,AVX,SSE4_2",
+        "OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,FP16,AVX,SSE4.2,SSE4.1",
         "OPENCV_IPP": "disabled",
         "NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3",
         "PYTHONWARNINGS": "ignore",
