@@ -67,8 +67,7 @@ class Cut:
             pca.update(some)
             if self.scales == "measured":
                 meter.update(some)
-        pca.sum_over_ranks()
-        basis = pca.basis()
+        basis = _basis_of_all(pca)
         if self.scales == "none":
             return basis, unit_scales(basis)
         if self.scales == "eigenvalues":
@@ -85,8 +84,7 @@ class Cut:
         pca = PatchPCA(self.patch_size, self.mode).to(device)
         for image, target in training_pairs(trainer, self.batches, device):
             pca.update(target - image)
-        pca.sum_over_ranks()
-        return pca.basis().state_dict()
+        return _basis_of_all(pca).state_dict()
 
 
 def training_pairs(trainer: pl.Trainer, count: int, device: Any) -> Iterable[tuple[Tensor, Tensor]]:
@@ -94,3 +92,11 @@ def training_pairs(trainer: pl.Trainer, count: int, device: Any) -> Iterable[tup
     data = trainer.datamodule  # type: ignore[attr-defined]
     for batch in islice(data.train_dataloader(), count):
         yield batch["image"].to(device), batch["target"].to(device)
+
+
+def _basis_of_all(pca: PatchPCA) -> ComponentBasis:
+    pca.sum_over_ranks()
+    basis = pca.basis()
+    if not basis.eigenvalues[0] > 0:
+        raise ValueError("all maps are 0: fit the components to pairs that differ")
+    return basis

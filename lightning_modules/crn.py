@@ -71,11 +71,13 @@ class ComponentRegression(Training):
         """
         if self.batches_done:
             return
-        self.basis.load_state_dict(self.cut.fit_to_edits(self.trainer, self.device))
         pairs = training_pairs(self.trainer, self.cut.batches, self.device)
         maps = (self._wanted_map(image, target) for image, target in pairs)
         basis, scales = self.cut.fit(maps, self.device)
         self.heads.load_state_dict(self.cut.heads(basis, scales).state_dict())
+        # What the heads predict is the edit already, or its components are those of portraits.
+        edit = None if self.discrepancy else self.cut.fit_to_edits(self.trainer, self.device)
+        self.basis.load_state_dict(edit or basis.state_dict())
         log.info("%d of %d components have the least scale", scales.floored, basis.count)
 
     def train_batch(self, batch: dict[str, Any]) -> None:
@@ -97,7 +99,8 @@ class ComponentRegression(Training):
 
     def restore(self, image: Tensor) -> Restored:
         """The portrait before the edit."""
-        whole = self.heads.assemble(self.network(image))
+        outputs = [output.float() for output in self.network(image)]  # as in `head_losses`
+        whole = self.heads.assemble(outputs)
         return Restored((image + whole if self.discrepancy else whole).clamp(0, 1))
 
     def wanted(self, image: Tensor, target: Tensor) -> Wanted:

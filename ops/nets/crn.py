@@ -63,7 +63,6 @@ class CRN(nn.Module):
                 f"and trunk {trunk}"
             )
         self.heads = tuple(heads)
-        self.heads = tuple(heads)
         inputs = [3] + [width] * (trunk - 1)
         self.trunk = nn.Sequential(*(rectified(channels, width) for channels in inputs))
         self.branches = nn.ModuleList(

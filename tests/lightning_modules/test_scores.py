@@ -4,6 +4,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from lightning_modules.scores import Scores
+from ops.kernels.component import ComponentBasis, PatchPCA
 
 
 def images(seed: int) -> tuple[torch.Tensor, ...]:
@@ -84,3 +85,63 @@ def test_an_image_that_equals_its_target_counts_as_rounded_to_eight_bits() -> No
     scores.update(image, target, target, region, None, seconds=1.0)
     assert scores.table()["output"]["psnr"] == pytest.approx(58.92, abs=0.005)
     assert scores.table()["output"]["n"] == 2
+
+
+@pytest.fixture
+def basis() -> ComponentBasis:
+    pca = PatchPCA(patch_size=3)
+    image, _, target, _ = images(0)
+    pca.update(target - image)
+    return pca.basis()
+
+
+def test_ari_is_the_number_of_components_for_the_target_and_0_for_the_input(
+    basis: ComponentBasis,
+) -> None:
+    scores = Scores(basis=basis)
+    image, _, target, region = images(1)
+    scores.update(image, target, target, region, None, seconds=1.0)
+    table = scores.table()
+    assert table["output"]["ari"] == pytest.approx(9)
+    assert table["identity"]["ari"] == 0
+    assert table["output"]["ari_n"] == table["identity"]["ari_n"] == 9
+
+
+def test_ari_sums_what_each_component_got_back(basis: ComponentBasis) -> None:
+    scores = Scores(basis=basis)
+    before, after = np.zeros(9), np.zeros(9)
+    for seed in (1, 2):
+        image, output, target, region = images(seed)
+        scores.update(image, output, target, region, None, seconds=1.0)
+        for sums, made in ((before, image), (after, output)):
+            patches = torch.nn.functional.unfold((target - made).flatten(0, 1)[:, None], 3)
+            sums += np.square(basis.vectors.numpy() @ patches.numpy()).sum((0, 2))
+    expected = (1 - after / before).sum()
+    assert 0 < expected < 9
+    assert scores.table()["output"]["ari"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_a_basis_there_is_no_ari(
+    basis: ComponentBasis, table: dict[str, dict[str, float]]
+) -> None:
+    assert not {"ari", "ari_n"} & table["output"].keys()
+    assert "ari" not in Scores().definitions
+    assert "ari" in Scores(basis=basis).definitions
+
+
+def test_the_basis_is_no_part_of_the_scores(basis: ComponentBasis) -> None:
+    scores = Scores(basis=basis)
+    assert not scores.state_dict()
+    assert not [module for module in scores.modules() if module is basis]
+    assert not [*scores.buffers(), *scores.parameters()]
+
+
+def test_a_basis_that_is_filled_later_counts(basis: ComponentBasis) -> None:
+    later = ComponentBasis.empty(patch_size=3)
+    filled, fitted, never = Scores(basis=later), Scores(basis=basis), Scores(basis=later)
+    never.update(*images(1), None, seconds=1.0)
+    later.load_state_dict(basis.state_dict())
+    for scores in (filled, fitted):
+        scores.update(*images(1), None, seconds=1.0)
+    assert filled.table() == fitted.table()
+    assert never.table()["output"]["ari"] != fitted.table()["output"]["ari"]
