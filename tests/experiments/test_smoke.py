@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from experiments.__main__ import main
-from experiments.settings import EXPERIMENTS, ROOT
+from experiments.settings import EXPERIMENTS, ROOT, load_chain
 from lightning_modules.checkpoints import read_checkpoint
 
 GOLDEN = ROOT / "tests" / "golden"
@@ -24,15 +24,15 @@ REWRITE = "VISAGIST_WRITE_GOLDEN" in os.environ  # to be set by hand when a chan
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of drawn faces that all runs of RetouchFormer share."""
-    return f"--data.init_args.root={tmp_path_factory.mktemp('data') / 'faces'}"
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of drawn faces, with one for each kind of data set."""
+    return tmp_path_factory.mktemp("data")
 
 
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of drawn faces and their edits that all runs of Makeup-Go share."""
-    return f"--data.init_args.root={tmp_path_factory.mktemp('data') / 'pairs'}"
+def root_of(name: str, drawn: Path) -> str:
+    """The setting that has all runs on one kind of data set share what is drawn."""
+    kind = load_chain(name, "smoke").settings["data"]["class_path"]
+    return f"--data.init_args.root={drawn / kind}"
 
 
 @pytest.fixture
@@ -52,9 +52,8 @@ def numbers(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_first_losses_are_what_they_were(name: str, runs: Path, data: str, pairs: str) -> None:
-    root = data if name.startswith("retouchformer") else pairs
-    assert main(["fit", name, "--scale=smoke", root]) == 0
+def test_the_first_losses_are_what_they_were(name: str, runs: Path, drawn: Path) -> None:
+    assert main(["fit", name, "--scale=smoke", root_of(name, drawn)]) == 0
     found = numbers(runs / f"{name}_smoke")
     path = GOLDEN / f"{name}.json"
     if REWRITE:
@@ -65,10 +64,11 @@ def test_the_first_losses_are_what_they_were(name: str, runs: Path, data: str, p
         assert row == pytest.approx(wanted, rel=precision, abs=1e-7)
 
 
-def test_bf16_trains_with_finite_losses(runs: Path, data: str) -> None:
-    arguments = ["--trainer.precision=bf16-mixed", data]
-    assert main(["fit", "retouchformer_gamma0.1", "--scale=smoke", *arguments]) == 0
-    for row in numbers(runs / "retouchformer_gamma0.1_smoke"):
+@pytest.mark.parametrize("name", ["retouchformer_gamma0.1", "crn_mt"])
+def test_bf16_trains_with_finite_losses(name: str, runs: Path, drawn: Path) -> None:
+    arguments = ["--trainer.precision=bf16-mixed", root_of(name, drawn)]
+    assert main(["fit", name, "--scale=smoke", *arguments]) == 0
+    for row in numbers(runs / f"{name}_smoke"):
         assert all(math.isfinite(value) for value in row.values())
         assert row["train/skipped"] == 0
 
@@ -87,10 +87,9 @@ def test_every_golden_file_has_its_experiment() -> None:
     assert tables == set(NAMES)
 
 
-def fit(data: str, *arguments: str) -> list[str]:
+def fit(name: str, root: str, *arguments: str) -> list[str]:
     settings = ["--scale=smoke", "--max_batches=10", "--checkpoint_every=1", "--evaluate=false"]
-    name = "retouchformer_gamma0.1"
-    return [sys.executable, "-m", "experiments", "fit", name, *settings, data, *arguments]
+    return [sys.executable, "-m", "experiments", "fit", name, *settings, root, *arguments]
 
 
 def go(command: list[str], runs: Path) -> subprocess.Popen[bytes]:
@@ -117,17 +116,21 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
 
 
-def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(runs: Path, data: str) -> None:
-    assert go(fit(data, "--run=whole"), runs).wait() == 0
+@pytest.mark.parametrize("name", ["retouchformer_gamma0.1", "crn_mt"])
+def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(
+    name: str, runs: Path, drawn: Path
+) -> None:
+    root = root_of(name, drawn)
+    assert go(fit(name, root, "--run=whole"), runs).wait() == 0
     draw = random.Random(0)
     kills = []
     for _ in range(2):
-        process = go(fit(data, "--run=killed", "--resume"), runs)
+        process = go(fit(name, root, "--run=killed", "--resume"), runs)
         code = killed_after_a_batch(process, runs / "killed", draw.uniform(0, 0.3))
         kills.append((code, held(runs / "killed")))
     in_mid_run = [held for code, held in kills if code == -signal.SIGKILL and 0 < held < 10]
     assert in_mid_run, kills
-    assert go(fit(data, "--run=killed", "--resume"), runs).wait() == 0
+    assert go(fit(name, root, "--run=killed", "--resume"), runs).wait() == 0
     whole, killed = weights(runs / "whole"), weights(runs / "killed")
     assert whole.keys() == killed.keys()
     assert [name for name in whole if not torch.equal(whole[name], killed[name])] == []
