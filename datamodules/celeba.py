@@ -14,9 +14,7 @@ from datamodules.degradations.base import Degradation
 from datamodules.index import (
     FileIndex,
     Positions,
-    failures,
-    list_index,
-    make_index,
+    examine,
     open_index,
     refuse,
 )
@@ -24,7 +22,7 @@ from datamodules.loading import Feed, Loading
 from datamodules.photographs import DegradedPhotographs, FolderPhotographs, Making, Photographs
 from datamodules.reading import FramedReader, Middle
 from datamodules.selection import EVERYTHING, Selection, in_company, say_left_out, training
-from datamodules.stream import Purpose, Split
+from datamodules.stream import Split
 from datamodules.synthetic import DrawnSet, may_be_drawn, write_drawn
 
 PICTURES: Final = "img_align_celeba"
@@ -108,15 +106,19 @@ class CelebA(pl.LightningDataModule):
         if shards.is_sharded(self.root):
             return
         lists = read_lists(self.root)
+
+        def listed(found: FileIndex) -> Positions:
+            return positions(found, lists.numbers)  # what is missing shows before a long look
+
         pictures = place(self.root, "Img", PICTURES)
-        positions(list_index(pictures), lists.numbers)  # what is missing shows before a long look
-        index = make_index(pictures, self.loading.verify)
+        index, broken = examine(pictures, self.loading.verify, oblong=True, choose=listed)
+        refuse(broken, pictures, len(lists.numbers))
         splits = self._shared_out(index, lists)
         _refuse_other_shapes(index, positions(index, lists.numbers))
         say_left_out(splits, self.selection)
         if self.loading.cache:
             paths = [split.path(i) for split in splits.values() for i in range(len(split))]
-            refuse(failures(self._read.make_copy, paths, "Cutting"), index.root, len(paths))
+            self._read.make_copies(paths)
 
     def setup(self, stage: str) -> None:
         """Lists the set and shares it out.
@@ -192,7 +194,7 @@ class CelebA(pl.LightningDataModule):
         return DegradedPhotographs(self._some(split), making, self.selection.references)
 
     def _evaluation(self, split: Split) -> DataLoader:
-        making = Making(self.degradation, None, 0, Purpose.EVALUATION)
+        making = Making.evaluation(self.degradation)
         return self._feed.evaluation(self._samples(split, making), split)
 
 

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from datamodules.augmentation import Augmentation
 from datamodules.halves import Pairs, check_shapes, paired
 from datamodules.identities import check_disjoint, shared_out
-from datamodules.index import FileIndex, Positions, examine, failures, open_index, refuse
-from datamodules.loading import Feed, Loading
+from datamodules.index import FileIndex, Positions, examine, open_index, refuse
+from datamodules.loading import NEEDED, Feed, Loading
 from datamodules.photographs import FolderPhotographs, PairedPhotographs, SinglePhotographs
 from datamodules.reading import Covering, FramedReader
 from datamodules.stream import Split
@@ -19,12 +19,7 @@ from datamodules.synthetic import DrawnSet, may_be_drawn, write_drawn
 
 UNPAIRED: Final = "real_lq"
 HALVES: Final = ("train/lq", "train/hq", "test/lq", "test/hq")
-_NEEDED: Final[dict[str, tuple[Split, ...]]] = {
-    "fit": ("train", "val", "test"),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": (),
-}
+_NEEDED: Final = NEEDED | {"predict": ()}
 _HOW_TO_GET: Final = (
     "FaceRenov has not been published; make a set of this layout from your own photographs: "
     "make prepare SET=facerenov FROM=<photographs>"
@@ -107,9 +102,7 @@ class FaceRenov(pl.LightningDataModule):
             check_shapes(files, _pairs(files, folder))
         if self.loading.cache:
             paths = [files.path(i) for i in used.tolist()]
-            refuse(
-                failures(self._read.make_copy, paths, "Resizing pictures"), self.root, len(paths)
-            )
+            self._read.make_copies(paths)
 
     def setup(self, stage: str) -> None:
         """Lists the set, pairs its halves and holds pairs out for validation.

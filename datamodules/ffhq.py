@@ -11,12 +11,11 @@ from datamodules import shards
 from datamodules.augmentation import Augmentation
 from datamodules.degradations.base import Degradation
 from datamodules.identities import check_disjoint
-from datamodules.index import failures, refuse
-from datamodules.loading import Feed, Loading
+from datamodules.loading import NEEDED, Feed, Loading
 from datamodules.numbered import RAW, SPLITS, check_photographs, numbered_photographs, people
 from datamodules.photographs import DegradedPhotographs, FolderPhotographs, Making, Photographs
 from datamodules.reading import FramedReader, Square
-from datamodules.stream import Purpose, Split
+from datamodules.stream import Split
 from datamodules.synthetic import DrawnSet, may_be_drawn, write_drawn
 
 Division = Literal["ispl", "ffhqr"]
@@ -26,13 +25,6 @@ DIVISIONS: Final[dict[Division, dict[Split, range]]] = {
     "ffhqr": SPLITS,
 }
 """The numbers in each split; ISPL's code trains and tests on these, validation is our choice."""
-
-_NEEDED: Final[dict[str, tuple[Split, ...]]] = {
-    "fit": ("train", "val", "test"),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("test",),
-}
 
 
 @final
@@ -112,8 +104,7 @@ class FFHQ(pl.LightningDataModule):
         if self.loading.cache:
             splits = self._in_folder().values()
             paths = [split.path(i) for split in splits for i in range(len(split))]
-            broken = failures(self._read.make_copy, paths, "Resizing pictures")
-            refuse(broken, self.root, len(paths))
+            self._read.make_copies(paths)
 
     def setup(self, stage: str) -> None:
         """Lists the set and shares it out.
@@ -128,7 +119,7 @@ class FFHQ(pl.LightningDataModule):
             }
         else:
             self.photographs = {**self._in_folder()}
-        for split in _NEEDED[stage]:
+        for split in NEEDED[stage]:
             self._some(split)  # whatever is missing shows before anything is trained
 
     def train_dataloader(self) -> DataLoader:
@@ -188,5 +179,5 @@ class FFHQ(pl.LightningDataModule):
         return self.photographs[split]
 
     def _evaluation(self, split: Split) -> DataLoader:
-        making = Making(self.degradation, None, 0, Purpose.EVALUATION)
+        making = Making.evaluation(self.degradation)
         return self._feed.evaluation(DegradedPhotographs(self._some(split), making), split)

@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader
 
 from datamodules.augmentation import Augmentation
 from datamodules.identities import check_disjoint
-from datamodules.index import failures, refuse
 from datamodules.loading import Feed, Loading
 from datamodules.numbered import REMEDY, SPLITS, Pair, check_pairs, list_pairs, of_split
 from datamodules.pairs import EvaluationPairs, SemiSupervisedPairs, Strangers, paired_subset
@@ -84,8 +83,7 @@ class FFHQR(pl.LightningDataModule):
         self._pairs = pairs  # `setup` of this process need not look again
         if self.loading.cache:
             paths = [path for pair in pairs for path in (pair.raw, pair.retouched)]
-            broken = failures(self._read.make_copy, paths, "Resizing pictures")
-            refuse(broken, self.root, len(paths), REMEDY)
+            self._read.make_copies(paths, REMEDY)
 
     def setup(self, stage: str) -> None:
         """Lists the set, and looks at its pictures if nobody has.

@@ -11,20 +11,14 @@ from torch.utils.data import DataLoader
 from datamodules import shards
 from datamodules.augmentation import Augmentation
 from datamodules.degradations.base import Degradation
-from datamodules.identities import check_disjoint, shared_out
-from datamodules.index import SUFFIXES, FileIndex, examine, failures, open_index, refuse
-from datamodules.loading import Feed, Loading
+from datamodules.identities import shared_out
+from datamodules.index import SUFFIXES, FileIndex, examine, open_index, refuse
+from datamodules.loading import NEEDED, Feed, Loading
 from datamodules.photographs import DegradedPhotographs, FolderPhotographs, Making, Photographs
 from datamodules.reading import Covering, FramedReader
-from datamodules.stream import Purpose, Split
+from datamodules.stream import Split
 from datamodules.synthetic import DrawnSet, may_be_drawn, write_drawn
 
-_NEEDED: Final[dict[str, tuple[Split, ...]]] = {
-    "fit": ("train", "val", "test"),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("test",),
-}
 _WAY_OUT: Final = (
     "replace or remove them, or make a set without them: "
     "make prepare SET=folder FROM=<this folder> TO=<another> ARGS=--faces=none"
@@ -135,9 +129,7 @@ class Folder(pl.LightningDataModule):
         refuse(broken, self.root, len(files), _WAY_OUT)
         if self.loading.cache:
             paths = [files.path(i) for i in range(len(files))]
-            refuse(
-                failures(self._read.make_copy, paths, "Resizing pictures"), self.root, len(paths)
-            )
+            self._read.make_copies(paths)
 
     def setup(self, stage: str) -> None:
         """Lists the folder and shares the people out.
@@ -151,7 +143,7 @@ class Folder(pl.LightningDataModule):
             self.photographs = {**shards.shard_photographs(self.root, frame, self.packed_as)}
         else:
             self.photographs = {**self._in_folder()}
-        for split in _NEEDED[stage]:
+        for split in NEEDED[stage]:
             self._some(split)  # whatever is missing shows before anything is trained
 
     def train_dataloader(self) -> DataLoader:
@@ -193,13 +185,11 @@ class Folder(pl.LightningDataModule):
         _refuse_nothing(files)
         in_folders = "" not in files.folders
         names = _persons(files) if in_folders else [files.name(i) for i in range(len(files))]
-        persons: dict[Split, list[str]] = {}
         found: dict[Split, FolderPhotographs] = {}
         for split, chosen in shared_out(names, self.shares.val, self.shares.test).items():
-            persons[split] = [names[i] for i in chosen]
-            people = np.unique(persons[split], return_inverse=True)[1] if in_folders else None
+            persons = [names[i] for i in chosen] if in_folders else []
+            people = np.unique(persons, return_inverse=True)[1] if in_folders else None
             found[split] = FolderPhotographs(files, chosen, people, self._read)
-        check_disjoint(persons)
         return found
 
     def _some(self, split: Split) -> Photographs:
@@ -212,7 +202,7 @@ class Folder(pl.LightningDataModule):
         return self.photographs[split]
 
     def _evaluation(self, split: Split) -> DataLoader:
-        making = Making(self.degradation, None, 0, Purpose.EVALUATION)
+        making = Making.evaluation(self.degradation)
         return self._feed.evaluation(DegradedPhotographs(self._some(split), making), split)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from datamodules.index import FileIndex, failures, make_index, open_index, refuse
+from datamodules.index import FileIndex, make_index, open_index
 from datamodules.loading import Feed, Loading
 from datamodules.photographs import FolderPhotographs, SinglePhotographs
 from datamodules.reading import Covering, FramedReader
@@ -71,9 +71,7 @@ class FRWild(pl.LightningDataModule):
         files = make_index(self.root, self.loading.verify)
         if self.loading.cache:
             paths = [files.path(i) for i in range(len(files))]
-            refuse(
-                failures(self._read.make_copy, paths, "Resizing pictures"), self.root, len(paths)
-            )
+            self._read.make_copies(paths)
 
     def setup(self, stage: str) -> None:
         """Lists the folder.

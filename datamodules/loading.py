@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import albumentations
 import cv2
@@ -13,7 +13,15 @@ from torch.utils.data import DataLoader, IterableDataset, Sampler
 
 from datamodules.images import floats
 from datamodules.index import Verify
-from datamodules.stream import Key, SliceSampler, StepSampler
+from datamodules.stream import Key, SliceSampler, Split, StepSampler
+
+NEEDED: Final[dict[str, tuple[Split, ...]]] = {
+    "fit": ("train", "val", "test"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("test",),
+}
+"""The splits without which a stage of Lightning's cannot start; `fit` is followed by a test."""
 
 
 @dataclass(frozen=True)

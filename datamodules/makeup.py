@@ -13,8 +13,8 @@ from datamodules.degradations.beautify import EDITORS, Editor
 from datamodules.folder import Shares
 from datamodules.halves import Pairs, check_shapes, paired
 from datamodules.identities import check_disjoint, shared_out
-from datamodules.index import FileIndex, Positions, examine, failures, open_index, refuse
-from datamodules.loading import Feed, Loading
+from datamodules.index import FileIndex, Positions, examine, open_index, refuse
+from datamodules.loading import NEEDED, Feed, Loading
 from datamodules.photographs import FolderPhotographs, PairedPhotographs
 from datamodules.reading import Covering, FramedReader
 from datamodules.stream import Split
@@ -24,12 +24,6 @@ ORIGINAL: Final = "original"
 SHARES: Final = Shares(val=0.1, test=0.1)
 """Of the people, kept from training; of three or more at least one for each."""
 
-_NEEDED: Final[dict[str, tuple[Split, ...]]] = {
-    "fit": ("train", "val", "test"),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("test",),
-}
 _HOW_TO_GET: Final = (
     "the paper's pairs were not published; make pairs from your own photographs: "
     "make prepare SET=makeup FROM=<photographs>"
@@ -124,9 +118,7 @@ class Makeup(pl.LightningDataModule):
         check_shapes(files, paired(files, self.editor, ORIGINAL))
         if self.loading.cache:
             paths = [files.path(i) for i in used.tolist()]
-            refuse(
-                failures(self._read.make_copy, paths, "Resizing pictures"), self.root, len(paths)
-            )
+            self._read.make_copies(paths)
 
     def setup(self, stage: str) -> None:
         """Lists the set, pairs its halves and shares the people out.
@@ -143,7 +135,7 @@ class Makeup(pl.LightningDataModule):
         parts = shared_out(people, SHARES.val, SHARES.test)
         check_disjoint({split: [people[i] for i in chosen] for split, chosen in parts.items()})
         self._pairs = {split: pairs.some(chosen) for split, chosen in parts.items()}
-        for split in _NEEDED[stage]:
+        for split in NEEDED[stage]:
             self._some(split)  # whatever is missing shows before anything is trained
 
     def train_dataloader(self) -> DataLoader:

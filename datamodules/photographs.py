@@ -118,6 +118,11 @@ class Making:
     seed: int
     purpose: Purpose = Purpose.DEGRADATION
 
+    @classmethod
+    def evaluation(cls, degradation: Degradation | None) -> "Making":
+        """Pictures as they are, degraded alike in every run, whatever its seed."""
+        return cls(degradation, None, 0, Purpose.EVALUATION)
+
     def __call__(self, picture: Picture, name: str, key: Key) -> Sample:
         """The sample of one picture."""
         if self.augmentation is not None:

@@ -5,6 +5,7 @@ and cuts the middle out, `Middle` cuts without scaling.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final
@@ -14,6 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from datamodules.images import UnreadableImage, read_image, resize
+from datamodules.index import failures, refuse
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -150,6 +152,20 @@ class FramedReader:
         """
         below = path.relative_to(self.root)
         return self.root / ".cache" / self.frame.name / below.with_name(f"{below.name}.tiff")
+
+    def make_copies(self, paths: Sequence[Path], remedy: str = "replace or remove them") -> None:
+        """Writes the copies of all `paths` that are not there, on all processor cores.
+
+        Args:
+            paths: pictures of the set.
+            remedy: what an error tells to do.
+
+        Raises:
+            OSError: if a copy cannot be written.
+            ValueError: if pictures cannot be used; names the first five.
+        """
+        broken = failures(self.make_copy, paths, "Resizing pictures")
+        refuse(broken, self.root, len(paths), remedy)
 
     def make_copy(self, path: Path) -> None:
         """Writes the copy of `path`, unless one of the same time of change is there.

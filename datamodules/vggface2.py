@@ -13,12 +13,12 @@ from datamodules import shards
 from datamodules.augmentation import Augmentation
 from datamodules.degradations.base import Degradation
 from datamodules.identities import check_disjoint, shared_out
-from datamodules.index import FileIndex, failures, list_index, make_index, open_index, refuse
+from datamodules.index import FileIndex, examine, open_index, refuse
 from datamodules.loading import Feed, Loading
 from datamodules.photographs import DegradedPhotographs, FolderPhotographs, Making, Photographs
 from datamodules.reading import Covering, FramedReader
 from datamodules.selection import EVERYTHING, Selection, in_company, say_left_out, training
-from datamodules.stream import Purpose, Split
+from datamodules.stream import Split
 from datamodules.synthetic import DrawnSet, may_be_drawn, write_drawn
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
@@ -135,13 +135,18 @@ class VGGFace2(pl.LightningDataModule):
         if shards.is_sharded(self.root):
             return
         check_tree(self.root)
-        self._shared_out(list_index(self.root))  # what is wrong shows before a long look
-        splits = self._shared_out(make_index(self.root, self.loading.verify))
+
+        def all_of(found: FileIndex) -> Int64[np.ndarray, " n"]:
+            self._shared_out(found)  # what is wrong with the tree shows before a long look
+            return np.arange(len(found))
+
+        index, broken = examine(self.root, self.loading.verify, oblong=True, choose=all_of)
+        refuse(broken, self.root, len(index))
+        splits = self._shared_out(index)
         say_left_out(splits, self._selection)
         if self.loading.cache:
             paths = [split.path(i) for split in splits.values() for i in range(len(split))]
-            broken = failures(self._read.make_copy, paths, "Resizing pictures")
-            refuse(broken, self.root, len(paths))
+            self._read.make_copies(paths)
 
     def setup(self, stage: str) -> None:
         """Opens the set's index and shares its people out.
@@ -217,7 +222,7 @@ class VGGFace2(pl.LightningDataModule):
         return DegradedPhotographs(self._some(split), making, self._selection.references)
 
     def _evaluation(self, split: Split) -> DataLoader:
-        making = Making(self.degradation, None, 0, Purpose.EVALUATION)
+        making = Making.evaluation(self.degradation)
         return self._feed.evaluation(self._samples(split, making), split)
 
 
