@@ -25,8 +25,9 @@ class ComponentRegression(Training):
     are part of every checkpoint. Inference needs neither the fit nor any decomposition.
 
     Deviation: the paper names neither the optimiser nor the momentum, only the rate, the policy and
-    the clipping: stochastic gradient descent with momentum 0.9 and decay 1e-4 is Caffe's usual
-    form and that of VDSR, which the paper compares with. Each head's loss is a mean over its
+    that gradients are clipped, not at which norm: stochastic gradient descent with momentum 0.9
+    and decay 1e-4 is Caffe's usual form and that of VDSR, which the paper compares with; the norm
+    of 1 is ours. Each head's loss is a mean over its
     pixels and channels, and the heads' losses are added.
 
     Args:
