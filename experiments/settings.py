@@ -11,7 +11,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
 CONFIGS = ROOT / "configs"
-ABOUT_THE_FILE = ("bases", "expected", "scales")  # keys of a file, not of a run
+ABOUT_THE_FILE = ("bases", "claims", "expected", "paper", "scales")  # keys of a file, not of a run
 
 
 class SettingsError(Exception):
@@ -181,6 +181,21 @@ def describe(name: str) -> tuple[str, dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         comment = next((line[1:].strip() for line in lines if line.startswith("#")), "")
     return comment, read(path).get("expected") or {}
+
+
+def paper_of(name: str) -> str:
+    """The paper that an experiment belongs to, as the files it stands on say; empty where none do.
+
+    Raises:
+        SettingsError: if a file cannot be read, or they name several papers.
+    """
+    path = find(name)
+    told = read(path)
+    bases = _bases(path, told) if "bases" in told else []
+    papers = {str(content["paper"]) for _, content in bases if "paper" in content}
+    if len(papers) > 1:
+        raise SettingsError(f"{path} stands on files of several papers: {sorted(papers)}")
+    return papers.pop() if papers else ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
+from lightning_modules.exhibits import CloseUp, Exhibit
 from lightning_modules.guard import BatchSkipped, LossGuard, names_in
 from lightning_modules.loggers import CsvMetrics
 from lightning_modules.origin import FORMAT, changed_settings, check_origin, check_shapes
@@ -77,8 +78,8 @@ class Training(pl.LightningModule, ABC):
         self.max_batches, self.learning_rate = int(max_batches), float(learning_rate)
         self.clip_norm = float(clip_norm) or math.inf
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what seed_everything was given
-        self.scores = Scores(lpips_weights, self.masked)
-        self.sheet = Sheet()
+        self.scores, self.sheet = Scores(lpips_weights, self.masked), Sheet()
+        self.exhibits: list[Exhibit] = [CloseUp()]  # what a test shows beside its table
         self.guard = LossGuard()
         self.batches_done = 0
         self.settings = ""  # the run's merged settings as YAML, carried by its checkpoints
@@ -210,8 +211,10 @@ class Training(pl.LightningModule, ABC):
         self._evaluate(batch)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Scores a batch."""
-        self._evaluate(batch)
+        """Scores a batch and shows it to the exhibits."""
+        output = self._evaluate(batch)
+        for exhibit in self.exhibits:
+            exhibit.add(batch["image"], output, batch["target"])
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Restored:
         """What the network makes of a batch's images."""
@@ -228,15 +231,17 @@ class Training(pl.LightningModule, ABC):
         self._write_sheet(f"val_{self.batches_done:07d}.png")
 
     def on_test_epoch_end(self) -> None:
-        """Keeps the table for the report and writes the first faces as a picture."""
+        """Keeps the table for the report, writes the first faces as a picture and the exhibits."""
         table = self.scores.table()
-        output = {k: value for k, value in table["output"].items() if k not in ("n", "seconds")}
-        named = {f"test/{name}": value for name, value in output.items()}
+        named = {f"test/{k}": v for k, v in table["output"].items() if k not in ("n", "seconds")}
         self.log_dict(named, sync_dist=True)
         self.results = [{"method": method, **row} for method, row in table.items()]
         self._write_sheet("test.png")
+        folder = Path(self.trainer.default_root_dir) if self.trainer.is_global_zero else None
+        for exhibit in self.exhibits:
+            exhibit.write(folder)
 
-    def _evaluate(self, batch: dict[str, Any]) -> None:
+    def _evaluate(self, batch: dict[str, Any]) -> Tensor:
         image, target = batch["image"], batch["target"]
         start = _now(image)
         restored = self.restore(image)
@@ -244,10 +249,9 @@ class Training(pl.LightningModule, ABC):
         wanted = self.wanted(image, target)
         masks = None if restored.mask is None else (restored.mask, wanted.mask)
         self.scores.update(image, restored.image, target, wanted.region, masks, seconds)
-        columns = {"raw": image, "output": restored.image, "target": target}
-        if restored.mask is not None:
-            columns = {"raw": image, "mask": restored.mask, **columns}
-        self.sheet.add(columns)
+        mask = {} if restored.mask is None else {"mask": restored.mask}
+        self.sheet.add({"raw": image, **mask, "output": restored.image, "target": target})
+        return restored.image
 
     def _write_sheet(self, name: str) -> None:
         picture = self.sheet.take()

@@ -10,7 +10,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from ops.kernels.component import ComponentBasis, PatchPCA
-from ops.kernels.scales import ScaleMeter, Scales, eigenvalue_scales, unit_scales
+from ops.kernels.scales import ScaleMeter, Scales, common_scale, eigenvalue_scales
 from ops.kernels.second_moment import Mode
 from ops.kernels.whitening import Heads, Maps, Whitened
 
@@ -23,7 +23,7 @@ class Cut:
         dedicated: components with a head of their own; one more head predicts the rest. 0 leaves
             the map whole, "all components are mixed" (Table 1, one branch).
         scales: what each component is divided by: its measured deviation, the printed root of its
-            eigenvalue, or nothing ("w/o ScaleNorm").
+            eigenvalue, or one deviation for all ("w/o ScaleNorm").
         shared: the rest as one whitened map, or as a map for each component.
         patch_size: side of the patches in pixels.
         mode: one basis for the three channels, or patches of all three.
@@ -53,7 +53,7 @@ class Cut:
             ValueError: if `dedicated` is not from 0 to n - 1.
         """
         basis = ComponentBasis.empty(self.patch_size, self.mode)
-        return basis, self.heads(basis, unit_scales(basis))
+        return basis, self.heads(basis, common_scale(basis, self.dedicated))
 
     def fit(self, maps: Iterable[Tensor], device: Any) -> tuple[ComponentBasis, Scales]:
         """The components of the maps of all processes, and their scales.
@@ -69,7 +69,7 @@ class Cut:
                 meter.update(some)
         basis = _basis_of_all(pca)
         if self.scales == "none":
-            return basis, unit_scales(basis)
+            return basis, common_scale(basis, self.dedicated)
         if self.scales == "eigenvalues":
             return basis, eigenvalue_scales(basis, self.dedicated)
         meter.sum_over_ranks()

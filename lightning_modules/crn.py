@@ -1,6 +1,7 @@
 """Training of the Component Regression Network (Chen, Shen and Jia, ICCV 2017)."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any, final
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from lightning_modules.base import Restored, Training, Wanted
 from lightning_modules.components import Cut, training_pairs
+from lightning_modules.exhibits import ComponentCurves, FirstBranches
 from lightning_modules.schedules import polynomial
 from lightning_modules.scores import Scores
 from ops.losses.mask import image_difference, imperfection
@@ -26,9 +28,12 @@ class ComponentRegression(Training):
 
     Deviation: the paper names neither the optimiser nor the momentum, only the rate, the policy and
     that gradients are clipped, not at which norm: stochastic gradient descent with momentum 0.9
-    and decay 1e-4 is Caffe's usual form and that of VDSR, which the paper compares with; the norm
-    of 1 is ours. Each head's loss is a mean over its
-    pixels and channels, and the heads' losses are added.
+    and decay 1e-4 is Caffe's usual form and that of VDSR, which the paper compares with. The norm
+    of 10 is ours: one branch's gradient may be a hundred times another's for some batches, and
+    where the norm of all is cut to 1, as it then is at nearly every step, the branches of the
+    low-ranking components have learned nothing after hundreds of batches (benchmarks/results/
+    makeup_go.md). Each head's loss is a mean over its pixels and channels, and the heads' losses
+    are added.
 
     Args:
         network: with as many heads as `cut` asks for.
@@ -51,7 +56,7 @@ class ComponentRegression(Training):
         discrepancy: bool = True,
         max_batches: PositiveInt = 40_000,
         learning_rate: PositiveFloat = 0.01,
-        clip_norm: NonNegativeFloat = 1.0,
+        clip_norm: NonNegativeFloat = 10.0,
         lpips_weights: str | None = None,
     ) -> None:
         super().__init__(max_batches, learning_rate, clip_norm, schedule=polynomial)
@@ -63,6 +68,9 @@ class ComponentRegression(Training):
                 f"network.heads must be {list(self.heads.channels)} for dedicated="
                 f"{cut.dedicated} and shared={cut.shared}, got {list(network.heads)}"
             )
+        self.exhibits.append(ComponentCurves(self.basis, self.scores.output.improvement))
+        if cut.dedicated:
+            self.exhibits.append(FirstBranches(self.restore_with_first, cut.dedicated))
 
     def on_fit_start(self) -> None:
         """Fits the components, unless a checkpoint has brought them.
@@ -100,9 +108,13 @@ class ComponentRegression(Training):
 
     def restore(self, image: Tensor) -> Restored:
         """The portrait before the edit."""
-        outputs = [output.float() for output in self.network(image)]  # as in `head_losses`
-        whole = self.heads.assemble(outputs)
-        return Restored((image + whole if self.discrepancy else whole).clamp(0, 1))
+        return Restored(self._put_together(image, self._outputs(image)))
+
+    def restore_with_first(self, image: Tensor, counts: Sequence[int]) -> list[Tensor]:
+        """For each count, what comes out if only so many of the first heads speak (Fig. 6)."""
+        outputs = self._outputs(image)
+        silent = [torch.zeros_like(output) for output in outputs]
+        return [self._put_together(image, outputs[:k] + silent[k:]) for k in counts]
 
     def wanted(self, image: Tensor, target: Tensor) -> Wanted:
         """Where the edit changed the portrait, softly and by more than 3/255."""
@@ -113,6 +125,13 @@ class ComponentRegression(Training):
         parameters = self.network.parameters()
         rate = self.learning_rate
         return [torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=1e-4)]
+
+    def _outputs(self, image: Tensor) -> list[Tensor]:
+        return [output.float() for output in self.network(image)]  # as in `head_losses`
+
+    def _put_together(self, image: Tensor, outputs: list[Tensor]) -> Tensor:
+        whole = self.heads.assemble(outputs)
+        return (image + whole if self.discrepancy else whole).clamp(0, 1)
 
     def _wanted_map(self, image: Tensor, target: Tensor) -> Tensor:
         return target - image if self.discrepancy else target

@@ -24,6 +24,11 @@ class Sheet:
         self.faces, self.side = faces, side
         self._columns: dict[str, list[Tensor]] = {}
 
+    @property
+    def room(self) -> int:
+        """How many more faces are collected."""
+        return self.faces - max(map(len, self._columns.values()), default=0)
+
     def add(self, columns: dict[str, Tensor]) -> None:
         """Takes (b, 1 or 3, h, w) images in [0, 1] of the same faces, named as their columns."""
         for name, images in columns.items():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_modules.base import Restored, Training, Wanted
 from lightning_modules.components import Cut
+from lightning_modules.exhibits import ComponentCurves
 from lightning_modules.schedules import polynomial
 from lightning_modules.scores import Scores
 from ops.losses.adversarial import discriminator_adversarial, generator_adversarial
@@ -51,13 +52,14 @@ class Regression(Training):
         cut: Cut = Cut(),
         max_batches: PositiveInt = 40_000,
         learning_rate: PositiveFloat = 0.01,
-        clip_norm: NonNegativeFloat = 1.0,
+        clip_norm: NonNegativeFloat = 10.0,
         lpips_weights: str | None = None,
     ) -> None:
         super().__init__(max_batches, learning_rate, clip_norm, schedule=polynomial)
         self.network, self.cut = network, cut
         self.basis, _ = cut.unfitted()
         self.scores = Scores(lpips_weights, basis=self.basis)
+        self.exhibits.append(ComponentCurves(self.basis, self.scores.output.improvement))
 
     def on_fit_start(self) -> None:
         """Fits the components of the edit, unless a checkpoint has brought them.
@@ -69,9 +71,10 @@ class Regression(Training):
             self.basis.load_state_dict(self.cut.fit_to_edits(self.trainer, self.device))
 
     def train_batch(self, batch: dict[str, Any]) -> None:
-        """One step on the squared error."""
+        """One step on the squared error, as a share of the edit's."""
         with self.turn("generator"):
-            loss = F.mse_loss(self.network(batch["image"]), batch["target"])
+            error = F.mse_loss(self.network(batch["image"]), batch["target"])
+            loss = error / self.basis.eigenvalues.mean()
             self.log_terms({"train/output": loss.detach()}, bar=True)
             self.step("generator", loss)
 
@@ -126,6 +129,7 @@ class PerceptualRegression(Training):
         self.cut, self.perception = cut, perception
         self.basis, _ = cut.unfitted()
         self.scores = Scores(lpips_weights, basis=self.basis)
+        self.exhibits.append(ComponentCurves(self.basis, self.scores.output.improvement))
         if not features.comparable:
             self.caveat = "perceptual loss: on untrained features; not comparable with the paper."
 

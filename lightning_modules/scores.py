@@ -79,6 +79,16 @@ class Row(nn.Module):
             scores |= {"ari": float(self.ari.compute()), "ari_n": float(self.ari.counted())}
         return {"n": int(self.count.compute())} | scores
 
+    def improvement(self) -> Tensor:
+        """d_i of each component, (n,), whose sum is `ari`; every process has to call this.
+
+        Raises:
+            ValueError: if the row counts no components.
+        """
+        if self.ari is None:
+            raise ValueError("scores made without a basis have no improvement of components")
+        return self.ari.improvement()
+
     def mean(self, name: str) -> MeanMetric:
         """The mean over images that is called `name`."""
         metric = self.means[name]

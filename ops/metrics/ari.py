@@ -125,6 +125,11 @@ class _Improvement(Metric):
         self.before += self.basis.energies(target - image.float())
         self.after += self.basis.energies(target - output.float())
 
+    def improvement(self) -> Float[Tensor, " n"]:
+        """d_i of each component, NaN where not `comparable`; every process has to call this."""
+        with self.sync_context():
+            return relative_improvement(self.before, self.after, self.tolerance)
+
     def counted(self) -> int:
         """The number of `comparable` components; every process has to call this."""
         with self.sync_context():

@@ -41,8 +41,11 @@ def test_the_chain_goes_from_default_to_paper_to_experiment_to_scale(tiny: Path)
 
 
 def test_what_a_file_says_about_itself_is_no_setting(tiny: Path):
+    tiny.write_text(tiny.read_text() + "claims: []\n")
+    base = tiny.parent / "paper.yaml"
+    base.write_text(f"paper: A Paper\n{base.read_text()}")
     merged = load_chain(str(tiny), "smoke")
-    assert not {"bases", "expected", "scales"} & merged.settings.keys()
+    assert not {"bases", "claims", "expected", "paper", "scales"} & merged.settings.keys()
     assert merged.expected == {"test/psnr": 30.0, "source": "Table 0"}
 
 
@@ -109,6 +112,20 @@ def test_an_experiment_is_described_by_its_first_comment(
     comment, expected = settings.describe("tiny")
     assert comment == "A tiny run, for the tests."
     assert expected["source"] == "Table 0"
+
+
+def test_an_experiment_belongs_to_the_paper_that_its_files_name(tmp_path: Path):
+    (tmp_path / "one.yaml").write_text("paper: One\n")
+    (tmp_path / "data.yaml").write_text("max_batches: 3\n")
+    (tmp_path / "two.yaml").write_text("paper: Two\n")
+    experiment = tmp_path / "x.yaml"
+    experiment.write_text("bases: [one.yaml, data.yaml]\n")
+    assert settings.paper_of(str(experiment)) == "One"
+    experiment.write_text("bases: [data.yaml]\n")
+    assert settings.paper_of(str(experiment)) == ""
+    experiment.write_text("bases: [one.yaml, two.yaml]\n")
+    with pytest.raises(SettingsError, match=r"several papers: \['One', 'Two'\]"):
+        settings.paper_of(str(experiment))
 
 
 def test_nothing_near_gives_no_hint():

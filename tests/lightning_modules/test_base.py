@@ -90,6 +90,15 @@ def test_validation_writes_a_picture_and_the_identity_row(whole: Path) -> None:
     assert row["val/identity_psnr"] != row["val/psnr"]
 
 
+def test_a_test_writes_close_ups_and_validation_does_not(tmp_path: Path, whole: Path) -> None:
+    module = Tiny()
+    trainer(tmp_path).test(module, TinyData().val_dataloader(), verbose=False)
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["closeup.png", "test.png"]
+    assert not (whole / "pictures" / "closeup.png").exists()
+    assert not [name for name in module.state_dict() if "exhibit" in name]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_writes_a_checkpoint_and_ends_with_its_code(
     tmp_path: Path, whole: Path, number: int, code: int

@@ -96,12 +96,13 @@ def test_with_measured_scales_every_head_has_a_target_of_deviation_1(
 
 
 @pytest.mark.parametrize("dedicated", [0, 2])
-def test_without_scale_normalisation_all_scales_are_1(
+def test_without_scale_normalisation_all_scales_are_one_deviation(
     maps: list[torch.Tensor], dedicated: int
 ) -> None:
-    _, scales = Cut(dedicated, scales="none", patch_size=3).fit(maps, "cpu")
-    assert torch.equal(scales.components, torch.ones(9))
-    assert (scales.rest, scales.floored) == (1.0, 0)
+    basis, scales = Cut(dedicated, scales="none", patch_size=3).fit(maps, "cpu")
+    deviation = basis.eigenvalues.mean().sqrt()
+    assert torch.allclose(scales.components, deviation.expand(9))
+    assert scales.rest == (1.0 if dedicated else pytest.approx(float(deviation)))
 
 
 def test_the_printed_scales_are_the_roots_of_the_eigenvalues(maps: list[torch.Tensor]) -> None:

@@ -182,6 +182,36 @@ def test_a_restored_image_is_in_range() -> None:
     assert 0 <= float(low) <= float(high) <= 1
 
 
+@pytest.mark.parametrize("discrepancy", [True, False])
+@pytest.mark.parametrize("cut", [cut for cut in CUTS if cut.dedicated])
+def test_with_its_first_heads_alone_a_perfect_network_adds_the_first_components(
+    cut: Cut, discrepancy: bool
+) -> None:
+    made, image, target = fitted(cut, discrepancy)
+    whole = target - image if discrepancy else target
+    perfect = made.heads.targets(whole)
+    made.network.forward = lambda _: perfect  # type: ignore[method-assign]
+    basis, _ = cut.fit([whole], "cpu")
+    none, one, two, every = made.restore_with_first(image, [0, 1, 2, 3])
+    ground = image if discrepancy else torch.zeros_like(image)
+    parts = basis.decompose(whole, [[0], [1]])
+    assert torch.equal(none, ground.clamp(0, 1))
+    assert torch.allclose(one, (ground + parts[0]).clamp(0, 1), atol=1e-4)
+    assert torch.allclose(two, (ground + parts[0] + parts[1]).clamp(0, 1), atol=1e-4)
+    assert torch.equal(every, made.restore(image).image)
+
+
+@pytest.mark.parametrize(("dedicated", "more"), [(2, ["branches.png"]), (0, [])])
+def test_a_test_writes_curves_and_branches_where_there_are_some(
+    tmp_path: Path, dedicated: int, more: list[str]
+) -> None:
+    made = module(Cut(dedicated, patch_size=3))
+    trainer(tmp_path).test(made, TinyData().val_dataloader(), verbose=False)
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == [*more, "closeup.png", "components.png", "test.png"]
+    assert (tmp_path / "components.csv").read_text().count("\n") == 10
+
+
 def test_without_the_discrepancy_map_ari_still_counts_components_of_the_edit(
     tmp_path: Path,
 ) -> None:
@@ -193,10 +223,11 @@ def test_without_the_discrepancy_map_ari_still_counts_components_of_the_edit(
     assert differences(made.heads.state_dict(), CUT.heads(basis, scales).state_dict()) == []
 
 
-def test_without_scale_normalisation_the_heads_scales_are_1(tmp_path: Path) -> None:
+def test_without_scale_normalisation_the_heads_have_one_scale(tmp_path: Path) -> None:
     made = fit(tmp_path, module(Cut(2, scales="none", patch_size=3, batches=1), batches=1))
     state = made.heads.state_dict()
-    assert torch.equal(state["sigmas"], torch.ones(2))
+    deviation = made.basis.eigenvalues.mean().sqrt()
+    assert torch.allclose(state["sigmas"], deviation.expand(2))
     assert state["rest"] == 1
     assert not torch.equal(made.basis.vectors, torch.eye(9))
 

@@ -26,3 +26,15 @@ def test_a_sheet_that_was_taken_is_empty() -> None:
     sheet.add({"raw": torch.zeros(1, 3, 32, 32)})
     assert sheet.take() is not None
     assert sheet.take() is None
+
+
+def test_a_sheet_has_room_until_it_holds_its_faces() -> None:
+    sheet = Sheet(faces=3)
+    face = torch.zeros(2, 3, 32, 32)
+    rooms = [sheet.room]
+    for _ in range(2):
+        sheet.add({"raw": face, "output": face})
+        rooms.append(sheet.room)
+    assert rooms == [3, 1, 0]
+    assert sheet.take() is not None
+    assert sheet.room == 3

@@ -1,3 +1,4 @@
+import csv
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,18 @@ def test_validation_logs_ari_beside_that_of_the_input(
 
 
 @METHODS
+def test_a_test_writes_the_curves_of_its_components(tmp_path: Path, method: type[Training]) -> None:
+    made, run = method(), trainer(tmp_path)
+    run.test(made, TinyData().val_dataloader(), verbose=False)
+    with (tmp_path / "components.csv").open(newline="") as file:
+        improvement = [float(row["improvement"]) for row in csv.DictReader(file)]
+    assert len(improvement) == 9
+    assert sum(improvement) == pytest.approx(made.results[1]["ari"], rel=1e-12)
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["closeup.png", "components.png", "test.png"]
+
+
+@METHODS
 def test_a_restored_image_is_in_range(method: type[Training]) -> None:
     made = method()
     assert isinstance(made.network, nn.Module)
@@ -101,14 +114,15 @@ def test_a_restored_image_is_in_range(method: type[Training]) -> None:
     assert 0 <= float(low) <= float(high) <= 1
 
 
-def test_the_loss_is_the_squared_error_of_the_whole_image(tmp_path: Path) -> None:
+def test_the_loss_is_the_squared_error_as_a_share_of_the_edits(tmp_path: Path) -> None:
     made, data = plain(batches=1), TinyData()
     run = trainer(tmp_path)
     network = plain().network  # with the weights before the first step
     run.fit(made, data)
     data.first_batch = 0
     batch = next(iter(data.train_dataloader()))
-    expected = (network(batch["image"]) - batch["target"]).square().mean()
+    error = (network(batch["image"]) - batch["target"]).square().mean()
+    expected = error / made.basis.eigenvalues.mean()
     logged = float(numbers(tmp_path)[0]["train/output"])
     assert logged == pytest.approx(float(expected.detach()), rel=1e-5)
 

@@ -145,3 +145,16 @@ def test_a_basis_that_is_filled_later_counts(basis: ComponentBasis) -> None:
         scores.update(*images(1), None, seconds=1.0)
     assert filled.table() == fitted.table()
     assert never.table()["output"]["ari"] != fitted.table()["output"]["ari"]
+
+
+def test_the_improvement_of_a_row_adds_up_to_its_ari(basis: ComponentBasis) -> None:
+    scores = Scores(basis=basis)
+    scores.update(*images(1), None, seconds=1.0)
+    assert scores.identity.improvement().tolist() == [0] * 9
+    improvement = scores.output.improvement()
+    assert float(improvement.sum()) == pytest.approx(scores.table()["output"]["ari"], rel=1e-12)
+
+
+def test_without_a_basis_there_is_no_improvement() -> None:
+    with pytest.raises(ValueError, match="without a basis have no improvement"):
+        Scores().output.improvement()

@@ -6,9 +6,9 @@ from ops.kernels.component import ComponentBasis, PatchPCA
 from ops.kernels.scales import (
     ScaleMeter,
     check_dedicated,
+    common_scale,
     eigenvalue_scales,
     measure_scales,
-    unit_scales,
     with_floor,
 )
 
@@ -75,10 +75,19 @@ def test_the_printed_scale_of_all_components_mixed_is_the_deviation_of_a_pixel()
     assert eigenvalue_scales(fitted(maps), 0).rest == pytest.approx(0.25)
 
 
-def test_unit_scales_are_1():
-    scales = unit_scales(ComponentBasis.empty(2))
+def test_one_scale_for_all_is_1_of_a_basis_to_be_filled():
+    scales = common_scale(ComponentBasis.empty(2), 3)
     assert scales.components.tolist() == [1.0] * 4
     assert (scales.rest, scales.floored) == (1.0, 0)
+
+
+def test_one_scale_for_all_leaves_the_components_unequal():
+    maps = smooth_maps(4, 3, 32, 32)
+    basis = fitted(maps, 5)
+    (scale,) = common_scale(basis).components.unique()
+    sizes = measure_scales(basis, [maps]).components / scale
+    assert sizes.max() > 10 * sizes.min()
+    assert 0.2 < sizes.max() < 2
 
 
 def test_vanishing_components_get_the_floor_and_are_counted():

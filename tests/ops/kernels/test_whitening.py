@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ops.kernels.component import ComponentBasis, PatchPCA
-from ops.kernels.scales import Scales, eigenvalue_scales, measure_scales, unit_scales
+from ops.kernels.scales import Scales, common_scale, eigenvalue_scales, measure_scales
 from ops.kernels.whitening import Maps, Whitened
 
 MODES = ["per_channel", "joint_rgb"]
@@ -44,7 +44,7 @@ def test_what_was_cut_is_put_together_again(mode, way, dedicated, h, w):
     assert relative_error(heads.assemble(targets), discrepancy) < 1e-5
 
 
-@pytest.mark.parametrize("scale", [eigenvalue_scales, unit_scales])
+@pytest.mark.parametrize("scale", [eigenvalue_scales, common_scale])
 @pytest.mark.parametrize("way", WAYS)
 def test_any_scales_come_back(scale, way):
     basis, _ = parts_of()
@@ -134,12 +134,13 @@ def test_without_dedicated_heads_the_map_is_only_scaled(way):
     torch.testing.assert_close(target, discrepancy / scales.rest)
 
 
-def test_without_scaling_the_last_target_is_the_rest_itself():
+def test_with_one_scale_for_all_the_last_target_is_the_rest_by_that_scale():
     basis, _ = parts_of()
     discrepancy = discrepancies(1, 3, 20, 17)
-    *_, target = Whitened(basis, 3, unit_scales(basis)).targets(discrepancy)
+    scales = common_scale(basis, 3)
+    *_, target = Whitened(basis, 3, scales).targets(discrepancy)
     (rest,) = basis.decompose(discrepancy, [[*range(3, basis.count)]])
-    torch.testing.assert_close(target, rest, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(target * scales.components[0], rest, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -156,7 +157,7 @@ def test_assembling_is_linear_so_that_a_head_of_zeros_adds_nothing(way):
 @pytest.mark.parametrize("mode", MODES)
 def test_saved_heads_assemble_without_their_basis(way, mode):
     heads = way(*reordered(parts_of(mode)))
-    copy = way(ComponentBasis.empty(5, mode), 3, unit_scales(ComponentBasis.empty(5, mode)))
+    copy = way(ComponentBasis.empty(5, mode), 3, common_scale(ComponentBasis.empty(5, mode), 3))
     copy.load_state_dict(heads.state_dict())
     discrepancy = discrepancies(1, 3, 12, 13)
     targets = heads.targets(discrepancy)
@@ -232,17 +233,17 @@ BASIS = ComponentBasis.empty(2)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda way: way(BASIS, 4, unit_scales(BASIS)), "dedicated must be from 0 to 3, got 4"),
+        (lambda way: way(BASIS, 4, common_scale(BASIS, 1)), "dedicated must be from 0 to 3, got 4"),
         (
             lambda way: way(BASIS, 1, Scales(torch.ones(3), 1.0, 0)),
             r"each of the 4 components, got shape \(3,\)",
         ),
         (
-            lambda way: way(BASIS, 1, unit_scales(BASIS)).targets(torch.ones(1, 2, 4, 4)),
+            lambda way: way(BASIS, 1, common_scale(BASIS, 1)).targets(torch.ones(1, 2, 4, 4)),
             "must have 3 channels, got 2",
         ),
         (
-            lambda way: way(BASIS, 1, unit_scales(BASIS)).assemble([torch.ones(1, 3, 4, 4)]),
+            lambda way: way(BASIS, 1, common_scale(BASIS, 1)).assemble([torch.ones(1, 3, 4, 4)]),
             r"outputs must have \(3, .\) channels, got \(3,\)",
         ),
     ],

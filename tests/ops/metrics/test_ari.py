@@ -201,7 +201,7 @@ def scores_of_a_rank(rank):
     curve, total = RelativeImprovement(basis), AccumulatedRelativeImprovement(basis)
     curve.update(*share)
     total.update(*share)
-    return curve.compute(), total.compute(), total.counted(), total.before
+    return curve.compute(), total.compute(), total.counted(), total.before, total.improvement()
 
 
 def test_two_processes_give_what_one_gives(two_processes):
@@ -214,6 +214,7 @@ def test_two_processes_give_what_one_gives(two_processes):
         assert torch.equal(each[0], curve.compute())
         assert torch.equal(each[1], total.compute())
         assert each[2] == COUNT
+        assert torch.equal(each[4], curve.compute())
     # What a process holds is its own share again, so that it can go on.
     torch.testing.assert_close(found[0][3] + found[1][3], total.before)
     assert not torch.equal(found[0][3], found[1][3])
