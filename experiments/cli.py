@@ -19,7 +19,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from experiments import report
+from experiments import tables
 from experiments.messages import one_line, plain
 from experiments.parts import (
     DECIDED_HERE,
@@ -202,12 +202,21 @@ class SuiteCLI(LightningCLI):
         folder = Path(self.config.run_dir)
         if self.request.command == "validate":
             metrics = self.trainer.callback_metrics
-            report.show_metrics({name: float(value) for name, value in metrics.items()})
+            tables.show_metrics({name: float(value) for name, value in metrics.items()})
         elif self.model.results:
-            tag = report.Tag(self.config.experiment, self.config.scale, self.model.caveat)
+            tag = tables.Tag(self.config.experiment, self.config.scale, self.model.caveat)
             notes = f"{self.model.scores.definitions} {self.model.caveat}".strip()
-            report.write_table(report.rows_of(self.model.results, tag), folder, notes)
-        report.show_places(folder, self.checkpoint)
+            tables.write_table(tables.rows_of(self.model.results, tag), folder, notes)
+            scored = yaml.safe_dump({"checkpoint": self._scored()})
+            (folder / "results.yaml").write_text(scored + self.text, encoding="utf-8")
+        tables.show_places(folder, self.checkpoint)
+
+    def _scored(self) -> str:
+        """The file whose weights a test scored: its name in the run's folder, or its path."""
+        if self.request.command == "fit" or self.checkpoint is None:
+            return "last.ckpt"
+        path, own = Path(self.checkpoint), Path(self.config.run_dir) / "checkpoints"
+        return path.name if path.parent.resolve() == own.resolve() else str(path)
 
 
 @contextmanager

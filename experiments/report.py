@@ -1,222 +1,98 @@
-"""Tables: a run's results, and all runs beside the numbers that their papers printed."""
+"""The report: all runs beside what their papers printed and claimed, from the runs' own files."""
 
-import csv
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from experiments.settings import SettingsError, describe, names, runs_folder
+from experiments.chapters import Chapter, chapters_of
+from experiments.curves import FOLDER, curves_of, draw, file_name
+from experiments.repeats import Run, find_runs, repeats_of
+from experiments.settings import SettingsError, runs_folder
+from experiments.tables import markdown
+from experiments.verdicts import claims_section
 
-Row = dict[str, Any]
+HEAD = """# Our numbers beside the papers'
 
-PAPER = " (paper)"
-COLUMNS = ("experiment", "scale", "method", "n")
-COMPARABLE = "comparable"  # the last column: whether a row may be held against the paper's
-SMALL = ("demo", "smoke")
-NO_LPIPS = "lpips: empty, because its weights were not given (--model.init_args.lpips_weights)."
-IDENTITY = "identity: the input, untouched, taken for the output."
-ONE_DOES_NOT_COMPARE = (
-    "Scales demo and smoke: other data, size and length than the paper's; not comparable with it."
-)
-SOME_DO_NOT_COMPARE = (
-    "comparable: no at scales demo and smoke, and where the run's results.md ends its definitions "
-    "with a caveat; such a row is not to be held against the paper's."
-)
-
-
-@dataclass(frozen=True)
-class Tag:
-    """Which run a table is of, and what speaks against comparing it with a paper's."""
-
-    experiment: str
-    scale: str
-    caveat: str = ""
-
-    @property
-    def comparable(self) -> str:
-        """`yes`, or `no` where something speaks against it."""
-        return "no" if self.caveat or self.scale in SMALL else "yes"
-
-
-def rows_of(results: Sequence[Row], tag: Tag) -> list[Row]:
-    """A table's rows, each told whose it is; a column `lpips` always, empty without weights."""
-    head = {"experiment": tag.experiment, "scale": tag.scale}
-    return [
-        head
-        | dict(row)
-        | {"n": int(row["n"]), "lpips": row.get("lpips"), COMPARABLE: tag.comparable}
-        for row in results
-    ]
-
-
-def columns_of(rows: Iterable[Row]) -> list[str]:
-    """All the rows' columns: whose they are, then each metric before its paper's number."""
-    found = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
-    metrics = [name for name in found if not name.endswith(PAPER) and name != COMPARABLE]
-    pairs = [(name, name + PAPER) for name in metrics]
-    last = [COMPARABLE] if COMPARABLE in found else []
-    return [*COLUMNS, *(name for pair in pairs for name in pair if name in found), *last]
-
-
-def worded(value: Any) -> str:
-    """A cell: four significant digits or two decimals, empty for what was not measured."""
-    if value is None or value == "":
-        return ""
-    if isinstance(value, float):
-        return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
-    return str(value)
-
-
-def notes_of(rows: Sequence[Row], definitions: str) -> list[str]:
-    """The lines under a table: what the metrics are, and what may not be compared."""
-    notes = [definitions]
-    if any(row.get("method") == "identity" for row in rows):
-        notes.append(IDENTITY)
-    if any("lpips" in row and row["lpips"] is None for row in rows):
-        notes.append(NO_LPIPS)
-    if any(row.get("scale") in SMALL for row in rows):
-        notes.append(ONE_DOES_NOT_COMPARE)
-    return notes
-
-
-def markdown(rows: Sequence[Row], columns: Sequence[str], notes: Sequence[str]) -> str:
-    """A table in Markdown with its notes under it."""
-    lines = [columns, ["---"] * len(columns)]
-    lines += [[worded(row.get(column)) for column in columns] for row in rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return table + "\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
-
-
-def show_table(rows: Sequence[Row], columns: Sequence[str], notes: Sequence[str]) -> None:
-    """Prints a table and its notes."""
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(worded(row.get(column)) for column in columns))
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
-    for note in notes:
-        console.print(note, style="dim", highlight=False)
-
-
-def write_table(rows: Sequence[Row], folder: Path, definitions: str) -> None:
-    """Prints a run's table and writes it as results.csv and results.md.
-
-    Args:
-        rows: of `rows_of`.
-        folder: the run's.
-        definitions: what the metrics are, in a sentence or two.
-
-    Raises:
-        OSError: if the files cannot be written.
-    """
-    columns, notes = columns_of(rows), notes_of(rows, definitions)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    (folder / "results.md").write_text(markdown(rows, columns, notes), encoding="utf-8")
-    show_table(rows, columns[1:], notes)
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a results.csv, numbers as floats, empty cells as None.
-
-    Raises:
-        OSError: if the file cannot be read.
-    """
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {name: _cell(name, text) for name, text in row.items()} for row in csv.DictReader(file)
-        ]
-
-
-def _cell(name: str, text: str) -> Any:
-    if name in (*COLUMNS, COMPARABLE):
-        return text
-    return float(text) if text else None
-
-
-def show_metrics(metrics: dict[str, float]) -> None:
-    """Prints metrics by name, one a line."""
-    console = Console()
-    for name, value in sorted(metrics.items()):
-        console.print(f"{name:32} {worded(value)}", highlight=False)
-
-
-def show_places(folder: Path, scored: str | None = None) -> None:
-    """Prints where a run's pictures, metrics, checkpoint and settings lie.
-
-    Args:
-        folder: the run's folder.
-        scored: the checkpoint that was scored, if not the last one.
-    """
-    places = {
-        "pictures": ["pictures", "predictions"],
-        "metrics": ["metrics.csv", "results.csv", "results.md"],
-        "checkpoint": ["checkpoints/last.ckpt"],
-        "settings": ["config.yaml", "environment.json"],
-    }
-    console = Console()
-    for name, files in places.items():
-        there = [str(folder / file) for file in files if (folder / file).exists()]
-        if there:
-            console.print(f"{name:11} {'  '.join(there)}", soft_wrap=True, highlight=False)
-    if scored is not None and Path(scored) != folder / "checkpoints" / "last.ckpt":
-        console.print(f"scored      {scored}", soft_wrap=True, highlight=False)
-
-
-def beside_the_paper(row: Row, expected: dict[str, Any]) -> Row:
-    """A run's row with the paper's number after each metric that the paper printed."""
-    printed = {
-        name.removeprefix("test/"): value for name, value in expected.items() if name != "source"
-    }
-    beside: Row = {}
-    for name, value in row.items():
-        beside[name] = value
-        if name in printed:
-            beside[name + PAPER] = printed[name]
-    return beside | {"source": expected.get("source")}
-
-
-def collect() -> list[Row]:
-    """The rows of every run, those of sweeps too, each beside its paper's numbers."""
-    rows: list[Row] = []
-    base = runs_folder()
-    for path in sorted([*base.glob("*/results.csv"), *base.glob("*/*/results.csv")]):
-        for row in read_rows(path):
-            known = row["experiment"] in names() and row["method"] != "identity"
-            expected = describe(row["experiment"])[1] if known else {}
-            rows.append(
-                {"run": path.parent.relative_to(base).as_posix()} | beside_the_paper(row, expected)
-            )
-    return rows
+Every number of ours is read from the files of a run, and every number of a paper from the file of
+an experiment. A row gathers the runs of one experiment that differ in nothing but the seed: mean ±
+sample standard deviation over the seeds, one number alone for one seed. Runs with other settings
+are rows of their own, and what differs is said.
+"""
 
 
 def main() -> int:
-    """Prints all runs' results as Markdown and writes them to report.md beside the runs.
+    """Prints the report as Markdown and writes it to report.md beside the runs.
 
     Raises:
-        SettingsError: if there is no run with results.
+        SettingsError: if there is no run with results, or a file cannot be used.
     """
-    rows = collect()
-    if not rows:
-        raise SettingsError(f"no results under {runs_folder()}: train or test an experiment first")
-    columns = ["run", *(name for name in columns_of(rows) if name != "run")]
-    notes = notes_of(rows, "(paper): the number that the paper printed, read from `expected`.")
-    if any(row.get(COMPARABLE) == "no" for row in rows):
-        notes.append(SOME_DO_NOT_COMPARE)
-    text = markdown(rows, columns, notes)
-    path = runs_folder() / "report.md"
-    path.write_text(text, encoding="utf-8")
+    base = runs_folder()
+    runs, left_out = find_runs(base)
+    if not runs:
+        why = "".join(f"; {folder}: {reason}" for folder, reason in left_out.items())
+        raise SettingsError(f"no results under {base}: train or test an experiment first{why}")
+    repeats, doubled = repeats_of(runs)
+    for run, counted in doubled.items():
+        same = counted.relative_to(base).as_posix()
+        left_out[run.relative_to(base).as_posix()] = f"same settings and seed as {same}"
+    parts = [HEAD]
+    chapters = chapters_of(repeats)
+    for chapter in chapters:
+        parts += [*chapter.sections(), *claims_section(chapter), *_figures(chapter, base)]
+    parts += [_runs_section(chapters, base), *_left_out_section(left_out)]
+    text = "\n".join(parts)
+    (base / "report.md").write_text(text, encoding="utf-8")
     console = Console()
     console.print(text, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"written to {path}", soft_wrap=True, highlight=False)
+    console.print(f"written to {base / 'report.md'}", soft_wrap=True, highlight=False)
     return 0
+
+
+def _figures(chapter: Chapter, base: Path) -> list[str]:
+    """The plots of a chapter's components, one for each condition that has curves."""
+    lines: list[str] = []
+    names: list[str] = []
+    for number, words in enumerate(chapter.conditions.words, 1):
+        curves = curves_of(chapter.named(number))
+        if not curves:
+            continue
+        names.append(file_name([chapter.paper, *(word.split(".")[-1] for word in words)], names))
+        draw(curves, base / FOLDER / names[-1])
+        lines += [f"On {number}:\n", f"![d_i of each component]({FOLDER}/{names[-1]})\n"]
+    about = "d_i: the share of the edit's component i that is undone; mean over the seeds.\n"
+    return ["### Improvement of each component\n", *lines, about] if lines else []
+
+
+def _runs_section(chapters: Sequence[Chapter], base: Path) -> str:
+    columns = ("paper", "on", "experiment", "seed", "run", "commit")
+    rows = [
+        {
+            "paper": chapter.paper,
+            "on": str(chapter.number(group)),
+            "experiment": group.experiment,
+            "seed": str(run.seed),
+            "run": run.folder.relative_to(base).as_posix(),
+            "commit": run.commit,
+        }
+        for chapter in chapters
+        for group in chapter.groups
+        for run in group.runs
+    ]
+    return "## The runs\n\n" + markdown(rows, columns, _of_many_commits(chapters))
+
+
+def _of_many_commits(chapters: Sequence[Chapter]) -> list[str]:
+    runs: list[Run] = [run for c in chapters for group in c.groups for run in group.runs]
+    commits = Counter(run.commit for run in runs)
+    if len(commits) < 2:
+        return []
+    return ["The code of these runs is not all of one commit; settings alone decide what is a row."]
+
+
+def _left_out_section(left_out: dict[str, str]) -> list[str]:
+    if not left_out:
+        return []
+    lines = [f"- {folder}: {reason}" for folder, reason in sorted(left_out.items())]
+    return ["## Left out\n", "\n".join(lines) + "\n"]

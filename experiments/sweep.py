@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report import Row, columns_of, markdown, read_rows, show_table
 from experiments.settings import (
     SettingsError,
     need_wandb,
@@ -19,6 +18,7 @@ from experiments.settings import (
     read_plain,
     runs_folder,
 )
+from experiments.tables import Row, columns_of, markdown, read_rows, show_table
 
 HERE = "run it here by LOCAL=1 (--local)"
 

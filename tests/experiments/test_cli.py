@@ -113,6 +113,20 @@ def test_testing_leaves_the_settings_of_the_training_alone(command: Command, tin
     assert (runs(tiny) / "config.yaml").read_bytes() == saved
 
 
+def test_a_table_comes_with_the_settings_and_the_checkpoint_of_its_test(
+    command: Command, tiny: Path
+):
+    scored = runs(tiny) / "results.yaml"
+    assert command("fit") == 0
+    trained = "checkpoint: last.ckpt\n" + (runs(tiny) / "config.yaml").read_text()
+    assert scored.read_text() == trained
+    assert command("test") == 0
+    assert scored.read_text() == trained
+    assert command("test", "--ckpt=best", "--data.gamma=0.75") == 0
+    told = yaml.safe_load(scored.read_text())
+    assert (told["checkpoint"], told["data"]["init_args"]["gamma"]) == ("best.ckpt", 0.75)
+
+
 def test_a_checkpoint_does_not_beat_the_command_line(command: Command, tiny: Path):
     command("fit", "--evaluate=false")
     (runs(tiny) / "config.yaml").unlink()

@@ -1,107 +1,91 @@
-import csv
 from pathlib import Path
 
 import pytest
 
-from experiments import report, settings
-from experiments.report import Tag, beside_the_paper, rows_of, write_table
+from experiments import report
+from experiments.__main__ import main
 from experiments.settings import SettingsError
-
-RESULTS = [
-    {"method": "identity", "n": 80, "psnr": 26.0, "ssim": 0.9},
-    {"method": "output", "n": 80, "psnr": 31.5, "ssim": 0.95, "soft_iou": 0.5},
-]
-TAG = Tag("tiny", "demo")
+from tests.experiments.made_up import make_experiments, write_components, write_run
 
 
-def test_every_row_says_whose_it_is_and_from_how_many_images():
-    rows = rows_of(RESULTS, TAG)
-    assert {(row["experiment"], row["scale"], row["n"]) for row in rows} == {("tiny", "demo", 80)}
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_experiments(tmp_path / "experiments", monkeypatch)
+    return tmp_path / "runs"
 
 
-def test_a_table_is_written_as_csv_and_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    write_table(rows_of(RESULTS, TAG), tmp_path, "psnr: in dB.")
-    with (tmp_path / "results.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["method"] for row in rows] == ["identity", "output"]
-    assert float(rows[1]["psnr"]) == 31.5
-    text = (tmp_path / "results.md").read_text()
-    assert "| tiny | demo | output | 80 | 31.50 | 0.9500 |" in text
-    assert "- psnr: in dB." in text
-    assert "identity" in capsys.readouterr().out
+def reported(base: Path) -> str:
+    assert report.main() == 0
+    return (base / "report.md").read_text()
 
 
-def test_an_empty_lpips_column_says_why():
-    empty = report.notes_of(rows_of(RESULTS, TAG), "")
-    filled = report.notes_of(rows_of([{"method": "output", "n": 80, "lpips": 0.1}], TAG), "")
-    assert report.NO_LPIPS in empty
-    assert report.NO_LPIPS not in filled
-
-
-def test_small_scales_are_marked_as_not_comparable():
-    demo = report.notes_of(rows_of(RESULTS, TAG), "")
-    published = report.notes_of(rows_of(RESULTS, Tag("tiny", "published")), "")
-    assert any("not comparable" in note for note in demo)
-    assert not any("not comparable" in note for note in published)
-
-
-@pytest.mark.parametrize(
-    ("tag", "said"),
-    [
-        (Tag("tiny", "published"), "yes"),
-        (Tag("tiny", "demo"), "no"),
-        (Tag("tiny", "smoke"), "no"),
-        (Tag("tiny", "published", "Features are random."), "no"),
-    ],
-)
-def test_the_last_column_says_whether_a_row_may_be_compared(tag: Tag, said: str, tmp_path: Path):
-    rows = rows_of(RESULTS, tag)
-    assert report.columns_of(rows)[-1] == "comparable"
-    write_table(rows, tmp_path, "")
-    assert {row["comparable"] for row in report.read_rows(tmp_path / "results.csv")} == {said}
-
-
-def test_the_papers_number_stands_beside_ours():
-    row = {"method": "output", "psnr": 31.5, "ssim": 0.9}
-    beside = beside_the_paper(row, {"test/psnr": 45.13, "source": "Table 1"})
-    assert list(beside) == ["method", "psnr", "psnr (paper)", "ssim", "source"]
-    assert beside["psnr (paper)"] == 45.13
-
-
-def test_the_report_gathers_all_runs(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_report_holds_rows_claims_runs_and_what_is_left_out(
+    runs: Path, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(settings, "EXPERIMENTS", tiny.parent)
-    folder = tiny.parent / "runs"
-    write_table(rows_of(RESULTS, TAG), folder / "tiny_demo", "")
-    write_table(rows_of(RESULTS, TAG), folder / "other", "")
-    assert report.main() == 0
-    text = (folder / "report.md").read_text()
+    for seed in (0, 1):
+        write_run(runs / f"full{seed}", "full", seed, {"psnr": 30.0 + seed, "ari": 20.0})
+        write_run(runs / f"plain{seed}", "plain", seed, {"psnr": 29.0, "ari": 12.0 + seed})
+    (write_run(runs / "half", "full", 9) / "results.csv").unlink()
+    text = reported(runs)
     assert text in capsys.readouterr().out
-    assert "| tiny_demo | tiny | demo | output | 80 | 31.50 | 30.00 |" in text
-    assert text.count("| output |") == 2
-    assert "Table 0" in text
+    assert "## A Paper\n" in text
+    assert "| 1 | full | output | 2 (0, 1) | 60 | 30.50 ± 0.71 | 40.0 | 20.00 ± 0.00 |" in text
+    assert "| 1 |  | identity |  | 60 | 20.00 |  | 20.00 |" in text
+    assert "| ari of full above plain | Table 1 | 60.5 | 12.5 | 1 | 20.00 ± 0.00 |" in text
+    assert "| A Paper | 1 | plain | 1 | plain1 | 0123456 |" in text
+    assert "- half: no results.csv: not finished, or not tested" in text
 
 
-def test_the_report_says_which_rows_do_not_compare(tiny: Path):
-    folder = tiny.parent / "runs"
-    write_table(rows_of(RESULTS, Tag("tiny", "published")), folder / "one", "")
-    assert report.main() == 0
-    assert report.SOME_DO_NOT_COMPARE not in (folder / "report.md").read_text()
-    write_table(rows_of(RESULTS, Tag("tiny", "published", "Other data.")), folder / "two", "")
-    assert report.main() == 0
-    text = (folder / "report.md").read_text()
-    assert report.SOME_DO_NOT_COMPARE in text
-    assert [line.count(" no |") for line in text.splitlines() if "| two |" in line] == [1, 1]
+def test_two_reports_of_the_same_runs_are_the_same_text(runs: Path):
+    write_run(runs / "a", "full", 0)
+    write_run(runs / "b", "plain", 0)
+    assert reported(runs) == reported(runs)
 
 
-def test_the_report_gathers_the_runs_of_sweeps(tiny: Path):
-    folder = tiny.parent / "runs"
-    write_table(rows_of(RESULTS, TAG), folder / "tiny_demo" / "local-0123456789", "")
-    assert report.main() == 0
-    assert "| tiny_demo/local-0123456789 | tiny |" in (folder / "report.md").read_text()
+def test_a_run_twice_of_one_seed_is_said_and_not_counted(runs: Path):
+    write_run(runs / "a", "full", 0, {"psnr": 30.0})
+    write_run(runs / "b", "full", 0, {"psnr": 40.0})
+    text = reported(runs)
+    assert "| 1 (0) | 60 | 30.00 |" in text
+    assert "- b: same settings and seed as a" in text
 
 
-def test_a_report_of_nothing_is_a_settings_error(tiny: Path):
-    with pytest.raises(SettingsError, match="no results under"):
+def test_runs_of_two_commits_are_said_to_be(runs: Path):
+    write_run(runs / "a", "full", 0)
+    assert "not all of one commit" not in reported(runs)
+    environment = write_run(runs / "b", "full", 1) / "environment.json"
+    environment.write_text('{"commit": "abcdefghij", "uncommitted_changes": true}')
+    text = reported(runs)
+    assert "| b | abcdefg and changes |" in text
+    assert "not all of one commit" in text
+
+
+def test_curves_are_drawn_for_each_condition_and_linked(runs: Path):
+    mine = {"data.init_args.root": "data/mine"}
+    for seed in (0, 1):
+        write_components(write_run(runs / f"a{seed}", "full", seed), [0.5, None, seed])
+    write_components(write_run(runs / "b", "plain", 0, over=mine), [0.1, 0.2])
+    write_run(runs / "c", "other", 0, over={"data.init_args.root": "data/third"})
+    text = reported(runs)
+    linked = [line.split("(")[1][:-1] for line in text.splitlines() if line.startswith("![")]
+    assert linked == [
+        "report/a_paper_scale_demo_root_data_drawn.png",
+        "report/a_paper_scale_demo_root_data_mine.png",
+    ]
+    assert all((runs / path).read_bytes().startswith(b"\x89PNG") for path in linked)
+
+
+def test_a_broken_file_of_components_is_named(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    (write_run(runs / "a", "full", 0) / "components.csv").write_text("a,b\n1,2\n")
+    assert main(["report"]) == 2
+    assert "components.csv is no table of components" in capsys.readouterr().err
+
+
+def test_a_report_of_nothing_says_what_to_do_and_what_there_was(runs: Path):
+    with pytest.raises(SettingsError, match=r"no results under .*: train or test"):
+        report.main()
+    (write_run(runs / "half", "full", 9) / "results.csv").unlink()
+    with pytest.raises(SettingsError, match=r"half: no results\.csv"):
         report.main()

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from experiments import sweep
-from experiments.__main__ import main
+from experiments.__main__ import main, read_request
+from experiments.claims import claims_of
 from experiments.settings import EXPERIMENTS, ROOT, SettingsError
 from experiments.sweep import arguments_of, command_of, read_sweep, run_id, run_locally
 
@@ -211,3 +212,20 @@ def test_every_shipped_sweep_is_valid_and_its_settings_exist(
         assert stop.value.code == 0, capsys.readouterr().err
     values = [len(told["values"]) for told in spec["parameters"].values()]
     assert len(points) == math.prod(values)
+
+
+def test_makeup_gos_claims_are_swept_over_experiments_and_seeds():
+    spec = read_sweep(EXPERIMENTS / "sweeps" / "makeup_go_claims.yaml")
+    claimed = {name for claim in claims_of("crn_mt") for name in claim.pair}
+    swept = set(spec["parameters"]["experiment"]["values"])
+    assert claimed - swept == {"perception_mt"}
+    assert spec["parameters"]["seed_everything"]["values"] == [0, 1, 2]
+
+
+def test_runs_of_a_sweep_over_experiments_are_named_by_an_option():
+    command = command_of(
+        {"command": ["python", "-m", "experiments", "fit", "${args}"]},
+        arguments_of({"experiment": {"value": "crn_mt"}, "seed_everything": {"value": 2}}),
+    )
+    request = read_request("fit", command[4:])
+    assert (request.name, request.overrides) == ("crn_mt", ("--seed_everything=2",))

@@ -1,0 +1,190 @@
+import math
+from pathlib import Path
+
+import pytest
+
+from experiments import settings
+from experiments.claims import METRICS, Claim, Comparison, claims_of, compared
+from experiments.repeats import find_runs, repeats_of
+from experiments.settings import SettingsError, describe, load_chain, names, paper_of
+from lightning_modules.scores import Scores
+from ops.kernels.component import ComponentBasis
+from tests.experiments.made_up import make_experiments, write_run
+
+ARI = Claim("full", "ari", "above", "plain", "Table 1")
+SHIPPED = names()
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_experiments(tmp_path / "experiments", monkeypatch)
+    return tmp_path / "runs"
+
+
+def judged(base: Path, claim: Claim = ARI) -> list[Comparison]:
+    return compared(claim, repeats_of(find_runs(base)[0])[0])
+
+
+def pair(base: Path, seed: int, full: float, plain: float) -> None:
+    write_run(base / f"full{seed}", "full", seed, {"ari": full})
+    write_run(base / f"plain{seed}", "plain", seed, {"ari": plain})
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([(3.0, 1.0), (2.0, 1.5)], "held"),
+        ([(1.0, 3.0), (1.5, 2.0)], "did not hold"),
+        ([(3.0, 1.0), (1.0, 3.0)], "undecided"),
+        ([(3.0, 1.0), (2.0, 2.0)], "undecided"),
+        ([(3.0, 1.0)], "undecided"),
+        ([(3.0, 1.0), (math.nan, 1.0)], "undecided"),
+        ([(math.nan, 1.0), (math.nan, 1.0)], "undecided"),
+    ],
+)
+def test_a_verdict_needs_one_sign_for_every_seed(
+    runs: Path, values: list[tuple[float, float]], verdict: str
+):
+    for seed, (full, plain) in enumerate(values):
+        pair(runs, seed, full, plain)
+    assert [comparison.verdict for comparison in judged(runs)] == [verdict]
+
+
+def test_below_turns_the_sign(runs: Path):
+    pair(runs, 0, 1.0, 3.0)
+    pair(runs, 1, 1.5, 2.0)
+    below = Claim("full", "ari", "below", "plain", "Table 1")
+    assert judged(runs, below)[0].verdict == "held"
+
+
+def test_seeds_are_paired_by_their_number(runs: Path):
+    pair(runs, 0, 3.0, 1.0)
+    write_run(runs / "full7", "full", 7, {"ari": 9.0})
+    write_run(runs / "plain8", "plain", 8, {"ari": 0.0})
+    (comparison,) = judged(runs)
+    assert comparison.differences == [2.0]
+    assert comparison.verdict == "undecided"
+
+
+def test_a_claim_of_which_one_side_is_missing_is_not_run(runs: Path):
+    write_run(runs / "a", "full", 0, {"ari": 3.0})
+    (comparison,) = judged(runs)
+    assert (comparison.verdict, comparison.ours) == ("not run", None)
+
+
+def test_a_metric_that_was_not_measured_is_not_run(runs: Path):
+    write_run(runs / "a", "full", 0, {"ari": 3.0, "psnr": 30.0})
+    write_run(runs / "b", "plain", 0, {"ari": None, "psnr": 30.0})
+    assert judged(runs)[0].verdict == "not run"
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"data.init_args.root": "data/mine"},
+        {"max_batches": 9},
+        {"trainer.devices": 2},
+        {"model.init_args.learning_rate": 0.1},
+    ],
+)
+def test_runs_that_differ_in_more_than_the_claim_are_never_compared(
+    runs: Path, over: dict[str, object]
+):
+    for seed in (0, 1):
+        write_run(runs / f"a{seed}", "full", seed, {"ari": 3.0})
+        write_run(runs / f"b{seed}", "plain", seed, {"ari": 1.0}, over)
+    assert judged(runs)[0].verdict == "not run"
+    for seed in (0, 1):
+        write_run(runs / f"c{seed}", "full", seed, {"ari": 4.0}, over)
+    (comparison,) = judged(runs)
+    assert comparison.differences == [3.0, 3.0]
+
+
+def test_each_condition_has_a_verdict_of_its_own(runs: Path):
+    mine = {"data.init_args.root": "data/mine"}
+    for seed in (0, 1):
+        pair(runs, seed, 3.0, 1.0)
+        write_run(runs / f"c{seed}", "full", seed, {"ari": 1.0}, mine)
+        write_run(runs / f"d{seed}", "plain", seed, {"ari": 3.0}, mine)
+    assert [comparison.verdict for comparison in judged(runs)] == ["did not hold", "held"]
+
+
+def test_another_class_may_have_other_arguments(runs: Path):
+    for seed in (0, 1):
+        write_run(runs / f"a{seed}", "full", seed, {"psnr": 31.0})
+        over = {"model.class_path": "some.OtherModel", "model.init_args": {"depth": 5}}
+        write_run(runs / f"b{seed}", "other", seed, {"psnr": 30.0}, over)
+    claim = Claim("full", "psnr", "above", "other", "Table 2")
+    assert judged(runs, claim)[0].verdict == "held"
+
+
+def test_what_a_file_says_of_the_data_may_differ(runs: Path):
+    (settings.EXPERIMENTS / "plain.yaml").write_text(
+        "bases: [../paper.yaml]\ndata: {init_args: {unpaired: false}}\n"
+    )
+    for seed in (0, 1):
+        pair(runs, seed, 3.0, 1.0)
+    assert judged(runs)[0].verdict == "held"
+
+
+def test_a_claim_knows_the_papers_two_numbers(runs: Path):
+    assert [claim.printed for claim in claims_of("full")] == [(60.5, 12.5), (40.0, 39.0)]
+    assert str(claims_of("full")[0]) == "ari of full above plain"
+    assert claims_of("plain") == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{metric: test/ari, abov: plain, source: x}", "no key 'abov' in a claim: did you mean 'a"),
+        ("{metric: test/ari, source: x}", "either above or below"),
+        ("{metric: test/ari, above: plain, below: plain, source: x}", "either above or below"),
+        ("{metric: test/ary, above: plain, source: x}", "no metric 'test/ary': did you mean"),
+        ("{above: plain, source: x}", "no metric ''"),
+        ("{metric: test/ari, above: plane, source: x}", "'plane' to compare with: did you mean 'p"),
+        ("{metric: test/ari, above: full, source: x}", "no other experiment 'full'"),
+        ("{metric: test/ari, above: plain}", "must name its source"),
+        ("plain", "a claim must be `metric: ..., above: ...`, got 'plain'"),
+    ],
+)
+def test_a_wrong_claim_is_told_in_one_line(runs: Path, entry: str, said: str):
+    path = settings.EXPERIMENTS / "full.yaml"
+    path.write_text(f"bases: [../paper.yaml]\nclaims: [{entry}]\n")
+    with pytest.raises(SettingsError, match=r"full\.yaml: ") as caught:
+        claims_of("full")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    path.write_text("bases: [../paper.yaml]\nclaims: {metric: test/ari}\n")
+    with pytest.raises(SettingsError, match="claims must be a list, got a dict"):
+        claims_of("full")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_claim_is_of_one_paper_and_as_its_numbers_are(name: str):
+    paper = paper_of(name)
+    assert not {"claims", "paper"} & load_chain(name).settings.keys()
+    for claim in claims_of(name):
+        assert paper
+        assert paper_of(claim.other) == paper
+        one, other = claim.printed
+        if one is not None and other is not None:
+            assert (one > other) == (claim.side == "above"), claim
+
+
+def test_the_shipped_claims_are_those_of_the_papers():
+    claims = [claim for name in SHIPPED for claim in claims_of(name)]
+    assert {claim.experiment for claim in claims} == {
+        "crn_mt",
+        "crn_ps",
+        "crn_ins",
+        "retouchformer_gamma0.1",
+    }
+    unnumbered = [claim for claim in claims if None in claim.printed]
+    assert [claim.metric for claim in unnumbered] == ["soft_iou"]
+    assert describe("crn_mt")[1]["test/ari"] == 60.5
+
+
+def test_every_metric_that_can_be_claimed_is_one_that_a_table_has():
+    scores = Scores(masked=True, basis=ComponentBasis.empty(3, "per_channel"))
+    columns = {*scores.output.means, "inside", "outside", "lpips", "ari"}
+    assert set(METRICS) == columns - {"seconds"}

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from experiments import settings
+from experiments.chapters import chapters_of
+from experiments.repeats import find_runs, repeats_of
+from experiments.verdicts import claims_section
+from tests.experiments.made_up import make_experiments, write_run
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_experiments(tmp_path / "experiments", monkeypatch)
+    return tmp_path / "runs"
+
+
+def section(base: Path) -> list[str]:
+    (chapter,) = chapters_of(repeats_of(find_runs(base)[0])[0])
+    return claims_section(chapter)
+
+
+def rows(base: Path) -> list[list[str]]:
+    table = section(base)[2].splitlines()
+    lines = [line for line in table if line.startswith("| ")][2:]
+    return [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines]
+
+
+def test_a_claim_is_told_with_all_that_its_verdict_stands_on(runs: Path):
+    for seed, ari in enumerate((12.0, 13.0, 17.0)):
+        write_run(runs / f"a{seed}", "full", seed, {"ari": ari})
+        write_run(runs / f"b{seed}", "plain", seed, {"ari": 10.0})
+    assert rows(runs)[0] == [
+        "ari of full above plain",
+        "Table 1",
+        "60.5",
+        "12.5",
+        "1",
+        "14.00 ± 2.65",
+        "10.00 ± 0.00",
+        "+4 (+2 to +7)",
+        "3",
+        "held",
+    ]
+    assert section(runs)[1] == "held: 1, not run: 1.\n"
+
+
+def test_claims_that_were_not_run_come_last_with_the_papers_numbers(runs: Path):
+    for seed in (0, 1):
+        write_run(runs / f"a{seed}", "full", seed, {"psnr": 30.0})
+        over = {"model.class_path": "some.OtherModel", "model.init_args": {}}
+        write_run(runs / f"b{seed}", "other", seed, {"psnr": 31.0}, over)
+    first, last = rows(runs)
+    assert (first[0], first[-1]) == ("psnr of full above other", "did not hold")
+    empty = [""] * 5
+    assert last == ["ari of full above plain", "Table 1", "60.5", "12.5", *empty, "not run"]
+
+
+def test_settings_that_are_not_the_experiments_own_are_told_with_the_claim(runs: Path):
+    rate = {"model.init_args.learning_rate": 0.1}
+    for seed in (0, 1):
+        for name in ("full", "plain"):
+            write_run(runs / f"{name}{seed}", name, seed, {"ari": 1.0})
+            write_run(runs / f"{name}{seed}_fast", name, seed, {"ari": 2.0}, rate)
+    told = [row[0] for row in rows(runs) if row[-1] == "undecided"]
+    assert len(told) == 2
+    assert "full with model.init_args.learning_rate=0.1" in told[1]
+    assert "plain with model.init_args.learning_rate=0.1" in told[1]
+
+
+def test_a_claim_that_no_seed_decides_has_no_difference(runs: Path):
+    write_run(runs / "a", "full", 0, {"ari": 3.0})
+    write_run(runs / "b", "plain", 1, {"ari": 1.0})
+    assert rows(runs)[0][-5:] == ["3.0000", "1.0000", "", "0", "undecided"]
+
+
+def test_a_paper_that_claims_nothing_has_no_table(runs: Path):
+    (settings.EXPERIMENTS / "full.yaml").write_text("bases: [../paper.yaml]\n")
+    write_run(runs / "a", "full", 0)
+    assert section(runs) == []
