@@ -34,8 +34,8 @@ OPTIONS = $(if $(SCALE),--scale=$(SCALE)) $(if $(RUN),--run=$(RUN)) \
 	$(if $(DATA_ROOT),--data.init_args.root=$(DATA_ROOT) --data.init_args.draw=null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train validate evaluate predict data prepare show show-data list report sweep bench \
-	claims check test format layers clean
+.PHONY: help install train validate evaluate predict data prepare show show-data list weights report sweep \
+	bench claims check test format layers clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ show: $(READY) ## print EXP's merged settings, all defaults included
 
 list: $(READY) ## name every experiment and its paper's numbers
 	@$(PY) -m experiments list
+
+weights: $(READY) ## list weights that others trained, or download some: ARGS="vgg19 yunet"
+	@$(PY) -m experiments weights $(ARGS)
 
 report: $(READY) ## gather the results of all runs beside the papers' numbers
 	@$(PY) -m experiments report

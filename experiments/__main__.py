@@ -21,6 +21,7 @@ OTHERS = {
     "list": "name every experiment, and the numbers that its paper printed",
     "prepare": "make a data set from a folder of photographs",
     "data": "draw a made-up data set in the folder layout of a real one",
+    "weights": "list the weights that others trained, or download those that are named",
     "report": "gather the results of all runs beside the papers' numbers",
     "sweep": "run a W&B sweep file; --local needs no server",
 }
@@ -59,7 +60,9 @@ def read_request(command: str, arguments: Sequence[str]) -> Request:
         SettingsError: if no experiment is named or an option has a wrong value.
     """
     parser = Parser(command, f"{COMMANDS[command].capitalize()}. {ANY_SETTING}")
-    parser.add_argument("name", help="an experiment of `list`, or a run's config.yaml")
+    about = "an experiment of `list`, or a run's config.yaml"
+    parser.add_argument("name", nargs="?", help=about)
+    parser.add_argument("--experiment", help="the same, for a sweep that varies it")
     parser.add_argument("--scale", help="demo or smoke; the published run without it")
     parser.add_argument("--run", help="another name for the run's folder")
     if command == "fit":
@@ -67,14 +70,16 @@ def read_request(command: str, arguments: Sequence[str]) -> Request:
         parser.add_argument("--evaluate", type=truth, default=True, help="test after training")
     if command in ("validate", "test", "predict"):
         parser.add_argument("--ckpt", default="last", help="last, best or a path")
-    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help"):
-        raise SettingsError(f"name the experiment first: python -m experiments {command} NAME ...")
     told, overrides = parser.parse_known_args(arguments)
+    if not told.experiment and (not told.name or arguments[0].startswith("-")):
+        raise SettingsError(f"name the experiment first: python -m experiments {command} NAME ...")
+    if told.experiment and told.name:
+        raise SettingsError(f"'{told.name}' and --experiment={told.experiment}: name only one")
     if any(word.partition("=")[0] == "--config" for word in overrides):
         raise SettingsError("no setting 'config'; name the file in place of the experiment")
     return Request(
         command=command,
-        name=told.name,
+        name=told.name or told.experiment,
         scale=told.scale or None,
         run=told.run or None,
         resume=getattr(told, "resume", False) or os.environ.get("RESUME") == "1",
@@ -180,6 +185,10 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
         from experiments import sweep
 
         return sweep.main(arguments)
+    if command == "weights":
+        from experiments import weights
+
+        return weights.main(arguments)
     Parser(command, f"{COMMANDS[command].capitalize()}.").parse_args(arguments)
     if command == "report":
         from experiments import report

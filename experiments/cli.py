@@ -39,9 +39,9 @@ from experiments.settings import (
     start_from,
     trained,
 )
-from lightning_modules.base import Training
 from lightning_modules.checkpoints import AtomicCheckpointIO, CheckpointError
 from lightning_modules.guard import StoppedByLosses
+from lightning_modules.run import Run
 
 NOT_WRITTEN = "could not write"  # how a checkpoint that found no room on the disk begins
 
@@ -82,7 +82,7 @@ class SuiteCLI(LightningCLI):
         self.checkpoint: str | None = None
         self.record = Record()
         super().__init__(
-            Training,
+            Run,
             pl.LightningDataModule,
             save_config_callback=None,
             seed_everything_default=0,
@@ -114,7 +114,7 @@ class SuiteCLI(LightningCLI):
             sub_configs=True,
             skip=set(DECIDED_HERE),
         )
-        parser.add_lightning_class_args(Training, "model", subclass_mode=True)
+        parser.add_lightning_class_args(Run, "model", subclass_mode=True)
         parser.add_lightning_class_args(pl.LightningDataModule, "data", subclass_mode=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -16,7 +16,7 @@ PAPER = " (paper)"
 COLUMNS = ("experiment", "scale", "method", "n")
 COMPARABLE = "comparable"  # the last column: whether a row may be held against the paper's
 SMALL = ("demo", "smoke")
-NO_LPIPS = "lpips: empty, because its weights were not given (--model.init_args.lpips_weights)."
+NO_LPIPS = "lpips: empty, because its weights were not given (--model.init_args.measures.lpips)."
 IDENTITY = "identity: the input, untouched, taken for the output."
 ONE_DOES_NOT_COMPARE = (
     "Scales demo and smoke: other data, size and length than the paper's; not comparable with it."

@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_modules.base import Restored, Training, Wanted
 from lightning_modules.components import Cut, training_pairs
 from lightning_modules.exhibits import ComponentCurves, FirstBranches
+from lightning_modules.measures import Measures
 from lightning_modules.schedules import polynomial
 from lightning_modules.scores import Scores
 from ops.losses.mask import image_difference, imperfection
@@ -43,7 +44,7 @@ class ComponentRegression(Training):
         max_batches: batches in the whole run.
         learning_rate: at the start; falls by a polynomial.
         clip_norm: largest norm of the gradient; 0 leaves it as it is.
-        lpips_weights: file with AlexNet's weights in torchvision's naming, for LPIPS.
+        measures: what its tables hold beside PSNR and SSIM.
 
     Raises:
         ValueError: if the network's heads are not those that `cut` asks for.
@@ -57,12 +58,12 @@ class ComponentRegression(Training):
         max_batches: PositiveInt = 40_000,
         learning_rate: PositiveFloat = 0.01,
         clip_norm: NonNegativeFloat = 10.0,
-        lpips_weights: str | None = None,
+        measures: Measures = Measures(),
     ) -> None:
         super().__init__(max_batches, learning_rate, clip_norm, schedule=polynomial)
         self.network, self.cut, self.discrepancy = network, cut, discrepancy
         self.basis, self.heads = cut.unfitted()
-        self.scores = Scores(lpips_weights, basis=self.basis)
+        self.scores = Scores(measures, basis=self.basis)
         if network.heads != self.heads.channels:
             raise ValueError(
                 f"network.heads must be {list(self.heads.channels)} for dedicated="

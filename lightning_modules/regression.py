@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lightning_modules.base import Restored, Training, Wanted
 from lightning_modules.components import Cut
 from lightning_modules.exhibits import ComponentCurves
+from lightning_modules.measures import Measures
 from lightning_modules.schedules import polynomial
 from lightning_modules.scores import Scores
 from ops.losses.adversarial import discriminator_adversarial, generator_adversarial
@@ -43,7 +44,7 @@ class Regression(Training):
         max_batches: batches in the whole run.
         learning_rate: at the start; falls by a polynomial.
         clip_norm: largest norm of the gradient; 0 leaves it as it is.
-        lpips_weights: file with AlexNet's weights in torchvision's naming, for LPIPS.
+        measures: what its tables hold beside PSNR and SSIM.
     """
 
     def __init__(
@@ -53,12 +54,12 @@ class Regression(Training):
         max_batches: PositiveInt = 40_000,
         learning_rate: PositiveFloat = 0.01,
         clip_norm: NonNegativeFloat = 10.0,
-        lpips_weights: str | None = None,
+        measures: Measures = Measures(),
     ) -> None:
         super().__init__(max_batches, learning_rate, clip_norm, schedule=polynomial)
         self.network, self.cut = network, cut
         self.basis, _ = cut.unfitted()
-        self.scores = Scores(lpips_weights, basis=self.basis)
+        self.scores = Scores(measures, basis=self.basis)
         self.exhibits.append(ComponentCurves(self.basis, self.scores.output.improvement))
 
     def on_fit_start(self) -> None:
@@ -107,7 +108,7 @@ class PerceptualRegression(Training):
         perception: weights of the two terms.
         max_batches: batches in the whole run.
         learning_rate: of Adam at the start; falls by a polynomial.
-        lpips_weights: file with AlexNet's weights in torchvision's naming, for LPIPS.
+        measures: what its tables hold beside PSNR and SSIM.
     """
 
     players = ("generator", "discriminator")
@@ -122,13 +123,13 @@ class PerceptualRegression(Training):
         perception: Perception = Perception(),
         max_batches: PositiveInt = 40_000,
         learning_rate: PositiveFloat = 1e-4,
-        lpips_weights: str | None = None,
+        measures: Measures = Measures(),
     ) -> None:
         super().__init__(max_batches, learning_rate, schedule=polynomial)
         self.network, self.discriminator, self.features = network, discriminator, features
         self.cut, self.perception = cut, perception
         self.basis, _ = cut.unfitted()
-        self.scores = Scores(lpips_weights, basis=self.basis)
+        self.scores = Scores(measures, basis=self.basis)
         self.exhibits.append(ComponentCurves(self.basis, self.scores.output.improvement))
         if not features.comparable:
             self.caveat = "perceptual loss: on untrained features; not comparable with the paper."

@@ -9,6 +9,7 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from lightning_modules.base import Restored, Training, Wanted
+from lightning_modules.measures import Measures
 from ops.kernels.quantize import Codebook, perplexity
 from ops.losses.adversarial import discriminator_adversarial, generator_adversarial
 from ops.losses.consistency import consistency
@@ -88,7 +89,7 @@ class RetouchFormer(Training):
         max_batches: batches in the whole run.
         learning_rate: of Adam at the start; falls along a cosine.
         clip_norm: largest norm of a player's gradient; 0 leaves gradients as they are.
-        lpips_weights: file with AlexNet's weights in torchvision's naming, for LPIPS.
+        measures: what its tables hold beside PSNR and SSIM.
     """
 
     players = ("generator", "discriminator")
@@ -104,9 +105,9 @@ class RetouchFormer(Training):
         max_batches: PositiveInt = 300_000,
         learning_rate: PositiveFloat = 2e-4,
         clip_norm: NonNegativeFloat = 0.0,
-        lpips_weights: str | None = None,
+        measures: Measures = Measures(),
     ) -> None:
-        super().__init__(max_batches, learning_rate, clip_norm, lpips_weights)
+        super().__init__(max_batches, learning_rate, clip_norm, measures)
         self.network, self.discriminator, self.features = network, discriminator, features
         self.terms = terms
         if not features.comparable:

@@ -10,19 +10,21 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from lightning_modules.measures import Measures
 from ops.kernels.component import ComponentBasis
 from ops.metrics.ari import AccumulatedRelativeImprovement
-from ops.metrics.lpips import Lpips
+from ops.metrics.frechet import FrechetDistance
 from ops.metrics.masked_psnr import MaskedPSNR
 from ops.metrics.soft_iou import soft_iou
 
 CEILING = 10 * math.log10(12 * 255**2)  # dB of rounding to 8 bits, which no target is above
 DEFINITIONS = (
-    "RGB in [0, 1], no rounding, no border cut. psnr: mean over images, in dB, each counted as "
-    "58.92 at most (the error of rounding to 8 bits). ssim: Gaussian "
-    "window 11, sigma 1.5. inside, outside: dB of the error pooled over the pixels of all images "
-    "where the input differs from the target by more than 3/255 (mean of RGB), and over the "
-    "others. soft_iou: predicted mask against the normalised difference of input and target."
+    "psnr: mean over images, in dB, each counted as 58.92 at most (the error of rounding to 8 "
+    "bits). ssim: Gaussian window 11, sigma 1.5, the image mirrored at its border (torchmetrics). "
+    "inside, outside: dB of the error pooled over the pixels of all images where the input "
+    "differs from the target by more than 3/255 (mean of RGB), and over the others, always of RGB "
+    "without rounding. soft_iou: predicted mask against the normalised difference of input and "
+    "target."
 )
 
 ARI_DEFINITION = (
@@ -35,38 +37,46 @@ class Row(nn.Module):
     """The scores of one method; sums over images, exact over processes.
 
     Args:
-        lpips: the distance to use, shared between rows; None leaves the column out.
+        measures: what is measured beside PSNR and SSIM, shared between rows.
         further: names of means that the caller updates itself.
         basis: of the components that `ari` counts; None leaves the column out.
     """
 
     def __init__(
         self,
-        lpips: Lpips | None,
+        measures: Measures,
         further: tuple[str, ...] = (),
         basis: ComponentBasis | None = None,
     ) -> None:
         super().__init__()
         self.ari = AccumulatedRelativeImprovement(Borrowed(basis)) if basis else None
-        names = ["psnr", "ssim", *further] + (["lpips"] if lpips else [])
+        measured = [name for measure in measures.each for name in measure.columns]
+        names = ["psnr", "ssim", *further, *measured]
         self.means = nn.ModuleDict({name: MeanMetric() for name in names})
         self.inside, self.outside = MaskedPSNR(), MaskedPSNR()
         self.count = SumMetric()
-        self._lpips = [lpips]  # in a list: not a part of this row
+        features = measures.features
+        self.fid = FrechetDistance(features.dimensions) if features else None
+        self.measures = measures  # no module: its networks are no part of this row
 
     def update(self, image: Tensor, output: Tensor, target: Tensor, region: Tensor) -> None:
         """Adds images; `region` (b, 1, h, w) in {0, 1} says where a change was called for."""
-        psnr = peak_signal_noise_ratio(
-            output, target, data_range=1.0, dim=(1, 2, 3), reduction="none"
-        )
-        ssim = structural_similarity_index_measure(output, target, data_range=1.0, reduction="none")
+        prepare = self.measures.convention.prepare
+        a, b = prepare(output), prepare(target)
+        psnr = peak_signal_noise_ratio(a, b, data_range=1.0, dim=(1, 2, 3), reduction="none")
+        ssim = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
         self.mean("psnr").update(psnr.clamp(max=CEILING))
         self.count.update(len(output))
         self.mean("ssim").update(torch.as_tensor(ssim))
         self.inside.update(output, target, region)
         self.outside.update(output, target, 1 - region)
-        if self._lpips[0] is not None:
-            self.mean("lpips").update(self._lpips[0](output, target))
+        for measure in self.measures.each:
+            for name, values in measure(output, target).items():
+                self.mean(name).update(values)
+        features = self.measures.features
+        if self.fid is not None and features is not None:
+            features.to(output.device)
+            self.fid.update(features(output), features(target))
         if self.ari is not None:
             self.ari.update(image, output, target)
 
@@ -75,6 +85,8 @@ class Row(nn.Module):
         parts: dict[str, Metric] = {"inside": self.inside, "outside": self.outside}
         parts = {name: self.mean(name) for name in self.means} | parts
         scores = {name: float(part.compute()) for name, part in parts.items()}
+        if self.fid is not None:
+            scores["fid"] = float(self.fid.compute())
         if self.ari is not None:
             scores |= {"ari": float(self.ari.compute()), "ari_n": float(self.ari.counted())}
         return {"n": int(self.count.compute())} | scores
@@ -116,22 +128,22 @@ class Scores(nn.Module):
     """Rows `identity` (the input as the output) and `output`.
 
     Args:
-        lpips_weights: file with AlexNet's weights; None leaves LPIPS out.
+        measures: what is measured beside PSNR and SSIM.
         masked: whether the method predicts masks, which Soft-IoU compares with the wanted ones.
         basis: of the components that `ari` counts; None leaves it out.
     """
 
     def __init__(
         self,
-        lpips_weights: str | None = None,
+        measures: Measures = Measures(),
         masked: bool = False,
         basis: ComponentBasis | None = None,
     ) -> None:
         super().__init__()
-        self.definitions = f"{DEFINITIONS} {ARI_DEFINITION}" if basis else DEFINITIONS
-        lpips = Lpips(lpips_weights) if lpips_weights else None
+        texts = [f"{measures.convention.sentence}.", DEFINITIONS, measures.definition]
+        self.definitions = " ".join(text for text in [*texts, ARI_DEFINITION * bool(basis)] if text)
         own = ("seconds", "soft_iou") if masked else ("seconds",)
-        self.identity, self.output = Row(lpips, (), basis), Row(lpips, own, basis)
+        self.identity, self.output = Row(measures, (), basis), Row(measures, own, basis)
 
     def update(
         self,

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ops.nets.weights import read_weights
+
 
 class Lpips:
     """Learned perceptual distance, AlexNet form, version 0.1 (Zhang et al., CVPR 2018).
@@ -15,20 +17,22 @@ class Lpips:
 
     Args:
         weights: file with AlexNet's state dict in torchvision's naming (alexnet-owt-*.pth).
+        sha256: what the file must hash to; see `ops.nets.weights.read_weights`.
 
     Raises:
         FileNotFoundError: if the file is missing.
-        ValueError: if it is not AlexNet's state dict.
+        ValueError: if it has another hash or is not AlexNet's state dict.
         ModuleNotFoundError: if `lpips` is not installed.
     """
 
-    def __init__(self, weights: str) -> None:
+    def __init__(self, weights: str, sha256: str | None = None) -> None:
         if not Path(weights).is_file():
             raise FileNotFoundError(
                 f"no AlexNet weights at {weights}: give the path of torchvision's alexnet-owt "
-                "file, or leave lpips_weights empty to do without LPIPS"
+                "file (make weights ARGS=alexnet), or leave measures.lpips empty to do without LPIPS"
             )
-        self._network = _with_backbone(_untrained(), weights).eval().requires_grad_(False)
+        state = read_weights(weights, sha256)
+        self._network = _with_backbone(_untrained(), state, weights).eval().requires_grad_(False)
 
     def __call__(
         self, output: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
@@ -50,13 +54,12 @@ def _untrained() -> nn.Module:
     return network
 
 
-def _with_backbone(network: nn.Module, weights: str) -> nn.Module:
+def _with_backbone(network: nn.Module, state: dict[str, Tensor], weights: str) -> nn.Module:
     backbone = network.get_submodule("net")
-    state = torch.load(weights, map_location="cpu", weights_only=True)
     wanted = {  # slice1.0.weight in lpips is features.0.weight in torchvision
         name: "features." + name.split(".", 1)[1] for name in backbone.state_dict()
     }
-    if not isinstance(state, dict) or not set(wanted.values()) <= state.keys():
+    if not set(wanted.values()) <= state.keys():
         raise ValueError(f"{weights} does not hold AlexNet's weights in torchvision's naming")
     backbone.load_state_dict({ours: state[theirs] for ours, theirs in wanted.items()})
     return network

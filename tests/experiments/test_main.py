@@ -40,8 +40,11 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     ("arguments", "said"),
     [
         (["fitt"], "no command 'fitt': did you mean 'fit'?"),
-        (["fit"], "required: name"),
+        (["fit"], "name the experiment first"),
         (["fit", "--scale=demo"], "name the experiment first"),
+        (["fit", "--trainer.devices", "2", "x"], "name the experiment first"),
+        (["fit", "x", "--experiment=y"], "'x' and --experiment=y: name only one"),
+        (["fit", "--experiment=no_such_thing"], "no experiment 'no_such_thing'"),
         (["fit", "no_such_experiment_at_all"], "no experiment 'no_such_experiment_at_all'"),
         (["fit", "missing.yaml"], "no settings file at missing.yaml"),
         (["fit", "x", "--evaluate=perhaps"], "must be true or false, got 'perhaps'"),
@@ -112,6 +115,11 @@ def test_settings_are_passed_on_and_options_are_read():
         False,
         "y",
     )
+
+
+def test_a_sweep_may_name_the_experiment_by_an_option():
+    request = read_request("fit", ["--wandb=off", "--experiment=x", "--model.width=3"])
+    assert (request.name, request.overrides) == ("x", ("--wandb=off", "--model.width=3"))
 
 
 def test_an_option_cannot_be_abbreviated():

@@ -1,12 +1,19 @@
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import vgg19
+from torchvision.models import vgg16, vgg19
 
-from ops.nets.features import RandomFeatures, Vgg19Features, vgg19_stack
+from ops.nets.features import (
+    RandomFeatures,
+    TimmFeatures,
+    Vgg19Features,
+    VggFaceFeatures,
+    vgg19_stack,
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +67,14 @@ def test_a_missing_file_names_its_source(tmp_path: Path) -> None:
 
 def test_a_foreign_file_is_refused_by_name(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other\.pth does not hold torchvision's VGG-19"):
+        Vgg19Features(str(tmp_path / "other.pth"))
     (tmp_path / "broken.pth").write_bytes(b"not a checkpoint")
-    for name in ("other.pth", "broken.pth"):
-        with pytest.raises(ValueError, match=f"{name} does not hold torchvision's VGG-19"):
-            Vgg19Features(str(tmp_path / name))
+    with pytest.raises(ValueError, match=r"broken\.pth cannot be read .* is at https://download"):
+        Vgg19Features(str(tmp_path / "broken.pth"))
+    fake = (tmp_path / "other.pth").rename(tmp_path / "vgg19-dcbb9e9d.pth")
+    with pytest.raises(ValueError, match=r"expected dcbb9e9d\.\.\. as its name says"):
+        Vgg19Features(str(fake))
 
 
 def test_a_layer_that_vgg19_does_not_have_is_refused(weights: Path) -> None:
@@ -91,3 +102,79 @@ def test_only_trained_features_are_comparable_and_both_kinds_are_frozen(weights:
         assert not any(p.requires_grad for p in features.parameters())
         (gradient,) = torch.autograd.grad(sum(x.sum() for x in features(image)), image)
         assert gradient.any()
+
+
+@pytest.fixture(scope="module")
+def face_weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Sequential]:
+    """A state dict in Oxford's names, and torchvision's VGG-16 with the same weights."""
+    torch.manual_seed(0)
+    reference = vgg16(num_classes=1, init_weights=False).features
+    names = ["1_1", "1_2", "2_1", "2_2", *(f"{i}_{j}" for i in (3, 4, 5) for j in (1, 2, 3))]
+    layers = [layer for layer in reference if isinstance(layer, nn.Conv2d)]
+    state = {"fc8.bias": torch.zeros(2622)}
+    for name, layer in zip(names, layers, strict=True):
+        state |= {f"conv{name}.weight": layer.weight.data, f"conv{name}.bias": layer.bias.data}
+    path = tmp_path_factory.mktemp("face") / "vgg_face_dag.pth"
+    torch.save(state, path)
+    return path, reference
+
+
+def test_vgg_face_is_vgg16_on_pixels_without_the_mean_face(
+    face_weights: tuple[Path, nn.Sequential],
+) -> None:
+    path, reference = face_weights
+    image = torch.rand(1, 3, 48, 40)
+    mean = torch.tensor([129.186279296875, 104.76238250732422, 93.59396362304688])
+    (pool3,) = VggFaceFeatures(str(path))(image)
+    assert pool3.shape == (1, 256, 6, 5)
+    expected = reference[:17](255 * image - mean.view(1, 3, 1, 1))
+    torch.testing.assert_close(pool3, expected)
+    plain = VggFaceFeatures(str(path), layers=(1, 30), native=False)(image)
+    torch.testing.assert_close(plain[0], reference[:2](image))
+    torch.testing.assert_close(plain[1], reference(image))
+
+
+def test_vgg_face_refuses_another_file(tmp_path: Path, weights: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no VGG-Face weights.*make weights ARGS=vgg_face"):
+        VggFaceFeatures(str(tmp_path / "none.pth"))
+    with pytest.raises(ValueError, match="does not hold Oxford's VGG-Face"):
+        VggFaceFeatures(str(weights))
+
+
+def test_a_timm_backbone_gives_its_maps_with_its_own_normalisation(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    reference = timm.create_model("resnet18", pretrained=False).eval()
+    torch.save(reference.state_dict(), tmp_path / "resnet18.pth")
+    features = TimmFeatures("resnet18", (0, 2), str(tmp_path / "resnet18.pth"))
+    image = torch.rand(1, 3, 32, 32, requires_grad=True)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    first = reference.act1(reference.bn1(reference.conv1((image - mean) / std)))
+    third = reference.layer2(reference.layer1(reference.maxpool(first)))
+    features.train()  # as a part of a module that trains
+    found = features(image)
+    torch.testing.assert_close(found[0], first)
+    torch.testing.assert_close(found[1], third)
+    (gradient,) = torch.autograd.grad(found[1].sum(), image)
+    assert gradient.any()
+    assert features.comparable
+    assert not any(parameter.requires_grad for parameter in features.parameters())
+
+
+def test_an_untrained_timm_backbone_says_so_and_depends_on_its_seed_alone() -> None:
+    image = torch.rand(1, 3, 32, 32)
+    torch.manual_seed(1)
+    first = TimmFeatures("resnet18", (1,), seed=4)
+    torch.manual_seed(2)
+    second = TimmFeatures("resnet18", (1,), seed=4)
+    assert torch.equal(first(image)[0], second(image)[0])
+    assert not first.comparable
+
+
+def test_a_timm_backbone_that_cannot_be_is_refused(weights: Path) -> None:
+    with pytest.raises(ValueError, match="timm has no backbone 'resnet_18'"):
+        TimmFeatures("resnet_18", (0,))
+    with pytest.raises(ValueError, match=r"below 5 \(resnet18\), got \(0, 7\)"):
+        TimmFeatures("resnet18", (0, 7))
+    with pytest.raises(ValueError, match="does not hold resnet18"):
+        TimmFeatures("resnet18", (0,), str(weights))
