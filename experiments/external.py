@@ -81,7 +81,7 @@ TABLE = (
     ),
     External(
         "inception",
-        "FID: torch-fidelity's extractor takes the path (feature_extractor_weights_path)",
+        "FID (ops.nets.inception.InceptionFeatures), read as it is",
         "Apache-2.0 (pytorch-fid, from TensorFlow's 2015-12-05); trained on ImageNet",
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
         "pt_inception-2015-12-05-6726825d.pth",

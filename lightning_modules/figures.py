@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("", "o", "s", "^")  # 7 x 4 x 4 curves differ
 LOWEST = -1.0  # where the axis of d_i ends at the latest: the squared error has doubled
+_LETTERS = 32  # in a line of a legend
 _WIDTH, _HEIGHT, _ENTRY = 7.0, 4.2, 0.23  # inches: an axes' sides, and a line of a legend
 
 
@@ -37,7 +39,8 @@ def improvement_figure(curves: Curves) -> Figure:
     _check(curves)
     figure = Figure((_WIDTH + 2.5, max(_HEIGHT, _ENTRY * len(curves) + 1)), layout="constrained")
     axes = figure.add_subplot()
-    _draw_improvement(axes, {f"{name}: {_summary(d)}": d for name, d in curves.items()})
+    named = {f"{fill(name, _LETTERS)}: {_summary(d)}": d for name, d in curves.items()}
+    _draw_improvement(axes, named)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return figure
 
