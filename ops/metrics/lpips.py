@@ -29,7 +29,7 @@ class Lpips:
         if not Path(weights).is_file():
             raise FileNotFoundError(
                 f"no AlexNet weights at {weights}: give the path of torchvision's alexnet-owt "
-                "file (make weights ARGS=alexnet), or leave measures.lpips empty to do without LPIPS"
+                "file (make weights ARGS=alexnet), or leave measures.lpips empty"
             )
         state = read_weights(weights, sha256)
         self._network = _with_backbone(_untrained(), state, weights).eval().requires_grad_(False)
