@@ -15,3 +15,11 @@ def polynomial(progress: float) -> float:
     authors' group and time.
     """
     return (1 - progress) ** 0.9
+
+
+def held_then_linear(progress: float) -> float:
+    """1 for the first three fifths of the run, then down to 0 at the end (1) along a line.
+
+    ISPL's 30 epochs at a constant rate and 20 of decay (Section 4.1), batch by batch.
+    """
+    return min(1.0, (1 - progress) / (1 - 0.6))

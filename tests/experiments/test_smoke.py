@@ -29,10 +29,15 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-def root_of(name: str, drawn: Path) -> str:
-    """The setting that has all runs on one kind of data set share what is drawn."""
-    kind = load_chain(name, "smoke").settings["data"]["class_path"]
-    return f"--data.init_args.root={drawn / kind}"
+def roots_of(name: str, drawn: Path) -> list[str]:
+    """The settings that have all runs on one kind of data set share what is drawn."""
+    data = load_chain(name, "smoke").settings["data"]
+    if "root" in data["init_args"]:
+        return [f"--data.init_args.root={drawn / data['class_path']}"]
+    return [  # one set to train on, another to test on
+        f"--data.init_args.{side}.init_args.root={drawn / each['class_path']}"
+        for side, each in data["init_args"].items()
+    ]
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def numbers(run: Path) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_losses_are_what_they_were(name: str, runs: Path, drawn: Path) -> None:
-    assert main(["fit", name, "--scale=smoke", root_of(name, drawn)]) == 0
+    assert main(["fit", name, "--scale=smoke", *roots_of(name, drawn)]) == 0
     found = numbers(runs / f"{name}_smoke")
     path = GOLDEN / f"{name}.json"
     if REWRITE:
@@ -64,9 +69,9 @@ def test_the_first_losses_are_what_they_were(name: str, runs: Path, drawn: Path)
         assert row == pytest.approx(wanted, rel=precision, abs=1e-7)
 
 
-@pytest.mark.parametrize("name", ["retouchformer_gamma0.1", "crn_mt"])
+@pytest.mark.parametrize("name", ["retouchformer_gamma0.1", "crn_mt", "ispl_sr16_unet"])
 def test_bf16_trains_with_finite_losses(name: str, runs: Path, drawn: Path) -> None:
-    arguments = ["--trainer.precision=bf16-mixed", root_of(name, drawn)]
+    arguments = ["--trainer.precision=bf16-mixed", *roots_of(name, drawn)]
     assert main(["fit", name, "--scale=smoke", *arguments]) == 0
     for row in numbers(runs / f"{name}_smoke"):
         assert all(math.isfinite(value) for value in row.values())
@@ -87,9 +92,9 @@ def test_every_golden_file_has_its_experiment() -> None:
     assert tables == set(NAMES)
 
 
-def fit(name: str, root: str, *arguments: str) -> list[str]:
+def fit(name: str, roots: list[str], *arguments: str) -> list[str]:
     settings = ["--scale=smoke", "--max_batches=10", "--checkpoint_every=1", "--evaluate=false"]
-    return [sys.executable, "-m", "experiments", "fit", name, *settings, root, *arguments]
+    return [sys.executable, "-m", "experiments", "fit", name, *settings, *roots, *arguments]
 
 
 def go(command: list[str], runs: Path) -> subprocess.Popen[bytes]:
@@ -120,17 +125,17 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(
     name: str, runs: Path, drawn: Path
 ) -> None:
-    root = root_of(name, drawn)
-    assert go(fit(name, root, "--run=whole"), runs).wait() == 0
+    roots = roots_of(name, drawn)
+    assert go(fit(name, roots, "--run=whole"), runs).wait() == 0
     draw = random.Random(0)
     kills = []
     for _ in range(2):
-        process = go(fit(name, root, "--run=killed", "--resume"), runs)
+        process = go(fit(name, roots, "--run=killed", "--resume"), runs)
         code = killed_after_a_batch(process, runs / "killed", draw.uniform(0, 0.3))
         kills.append((code, held(runs / "killed")))
     in_mid_run = [held for code, held in kills if code == -signal.SIGKILL and 0 < held < 10]
     assert in_mid_run, kills
-    assert go(fit(name, root, "--run=killed", "--resume"), runs).wait() == 0
+    assert go(fit(name, roots, "--run=killed", "--resume"), runs).wait() == 0
     whole, killed = weights(runs / "whole"), weights(runs / "killed")
     assert whole.keys() == killed.keys()
     assert [name for name in whole if not torch.equal(whole[name], killed[name])] == []
