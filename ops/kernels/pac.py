@@ -5,7 +5,7 @@ Su et al., "Pixel-Adaptive Convolutional Neural Networks" (CVPR 2019). Written f
 the code that the authors of ISPL released has no such layer.
 """
 
-from typing import final
+from typing import cast, final
 
 import torch
 import torch.nn.functional as F
@@ -206,9 +206,10 @@ class PixelAdaptiveConv2d(nn.Module):
         plain = nn.Conv2d(in_channels, out_channels, self.kernel_size)
         self.weight, self.bias = plain.weight, plain.bias
         self.project = nn.Sequential(
-            nn.Conv2d(guide_channels, features, 1), nn.ReLU(), nn.Conv2d(features, features, 1)
+            nn.Conv2d(guide_channels, features, 1),
+            nn.ReLU(),
+            _near_1(nn.Conv2d(features, features, 1)),
         )
-        self._start_near_a_plain_convolution(features)
 
     def forward(
         self, x: Float[Tensor, "b c_in h w"], guide: Float[Tensor, "b c_guide h w"]
@@ -216,13 +217,12 @@ class PixelAdaptiveConv2d(nn.Module):
         """`x` filtered under the guidance of `guide`."""
         settings = self.stride, self.padding, self.dilation
         kernel = adaptive_kernel(self.project(guide), self.kernel_size, *settings)
-        return pixel_adaptive_conv2d(x, kernel.to(x.dtype), self.weight, self.bias, *settings)
+        return pixel_adaptive_conv2d(x, kernel, self.weight, self.bias, *settings)
 
-    def _start_near_a_plain_convolution(self, features: int) -> None:
-        """A constant part of squared length sqrt(D), so that the scaled products are near 1."""
-        last = self.project[-1]
-        assert isinstance(last, nn.Conv2d)
-        assert last.bias is not None
-        with torch.no_grad():
-            last.weight.mul_(0.1)
-            last.bias.fill_(features**-0.25)
+
+def _near_1(projection: nn.Conv2d) -> nn.Conv2d:
+    """The last layer of g with products near 1: a constant of length D^(1/4) and little else."""
+    with torch.no_grad():
+        projection.weight.mul_(0.1)
+        cast("Tensor", projection.bias).fill_(projection.out_channels**-0.25)
+    return projection

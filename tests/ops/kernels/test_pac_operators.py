@@ -99,3 +99,11 @@ def test_two_processes_find_the_gradient_of_both_halves_of_a_batch(two_processes
     for ours in two_processes(gradients):
         for a, b in zip(ours, whole.parameters(), strict=True):
             torch.testing.assert_close(a, b.grad)
+
+
+def test_a_second_derivative_is_refused_and_not_wrong():
+    x, *others = arguments()
+    out = pac_operators.convolve(x, *others, *SETTINGS)
+    (first,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="no autograd formula was registered"):
+        first.sum().backward()
