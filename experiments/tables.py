@@ -38,12 +38,14 @@ class Tag:
 
 
 def rows_of(results: Sequence[Row], tag: Tag) -> list[Row]:
-    """A table's rows, each told whose it is; a column `lpips` always, empty without weights."""
+    """A table's rows, each told whose it is; beside PSNR always `lpips`, empty without weights."""
     head = {"experiment": tag.experiment, "scale": tag.scale}
     return [
         head
         | dict(row)
-        | {"n": int(row["n"]), "lpips": row.get("lpips"), COMPARABLE: tag.comparable}
+        | {"n": int(row["n"])}
+        | ({"lpips": row.get("lpips")} if "psnr" in row else {})
+        | {COMPARABLE: tag.comparable}
         for row in results
     ]
 

@@ -33,9 +33,11 @@ def test_a_table_is_written_as_csv_and_markdown(tmp_path: Path, capsys: pytest.C
 
 def test_an_empty_lpips_column_says_why():
     empty = tables.notes_of(rows_of(RESULTS, TAG), "")
-    filled = tables.notes_of(rows_of([{"method": "output", "n": 80, "lpips": 0.1}], TAG), "")
+    measured = {"method": "output", "n": 80, "psnr": 30.0, "lpips": 0.1}
+    others = {"method": "output", "n": 80, "accuracy": 0.9}  # no pairs of pictures
     assert tables.NO_LPIPS in empty
-    assert tables.NO_LPIPS not in filled
+    assert tables.NO_LPIPS not in tables.notes_of(rows_of([measured], TAG), "")
+    assert "lpips" not in rows_of([others], TAG)[0]
 
 
 def test_small_scales_are_marked_as_not_comparable():
