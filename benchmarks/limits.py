@@ -2,10 +2,10 @@
 
 Three rows beside which a network's ARI is to be read, on the test portraits:
 
-- rounding: the most that any method reaches, were the rounding of the edited pictures to 8 bits all
-  that they had lost; 1 - q / lambda_i of each component, q the variance of rounding.
+- rounding: what would be undone if white noise of rounding to 8 bits were all that is left: 1 - q /
+  lambda_i of each component, q the variance of rounding. No bound: smoothing may lose more.
 - colour: the best affine map of a pixel's colour, one for all pictures.
-- linear: the best linear filter over the CRN's receptive field, fitted to the training pairs.
+- linear: the best linear filter over what the CRN's network sees, fitted to the training pairs.
 """
 
 import argparse

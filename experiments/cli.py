@@ -204,8 +204,9 @@ class SuiteCLI(LightningCLI):
             metrics = self.trainer.callback_metrics
             tables.show_metrics({name: float(value) for name, value in metrics.items()})
         elif self.model.results:
-            tag = tables.Tag(self.config.experiment, self.config.scale, self.model.caveat)
-            notes = f"{self.model.scores.definitions} {self.model.caveat}".strip()
+            caveat = f"{self.model.caveat} {self.model.scores.caveat}".strip()
+            tag = tables.Tag(self.config.experiment, self.config.scale, caveat)
+            notes = f"{self.model.scores.definitions} {caveat}".strip()
             tables.write_table(tables.rows_of(self.model.results, tag), folder, notes)
             scored = yaml.safe_dump({"checkpoint": self._scored()})
             (folder / "results.yaml").write_text(scored + self.text, encoding="utf-8")

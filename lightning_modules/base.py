@@ -116,7 +116,8 @@ class Training(Run, ABC):
         seconds = _now(restored.image) - start
         wanted = self.wanted(image, target)
         masks = None if restored.mask is None else (restored.mask, wanted.mask)
-        self.scores.update(image, restored.image, target, wanted.region, masks, seconds)
+        with torch.autocast(image.device.type, enabled=False):  # half precision is for networks
+            self.scores.update(image, restored.image.float(), target, wanted.region, masks, seconds)
         mask = {} if restored.mask is None else {"mask": restored.mask}
         self.sheet.add({"raw": image, **mask, "output": restored.image, "target": target})
         return restored.image

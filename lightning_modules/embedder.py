@@ -145,7 +145,9 @@ class FaceEmbedding(Run):
 
     def _embed(self, batch: dict[str, Any]) -> None:
         image, people = batch["image"], batch["identity"]
-        self.scores.update(image, self.network.normalised(image), people)
+        embeddings = self.network.normalised(image)
+        with torch.autocast(image.device.type, enabled=False):  # half precision is for networks
+            self.scores.update(image, embeddings.float(), people)
 
 
 @final
@@ -153,6 +155,7 @@ class VerificationScores(torch.nn.Module):
     """Rows `pixels` (photographs compared as they are) and `output` (by their embeddings)."""
 
     definitions: str = _DEFINITIONS
+    caveat: str = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -244,6 +247,7 @@ def trained_embedder(network: Embedder, checkpoint: Path) -> Embedder:
     except RuntimeError as error:
         line = " ".join(str(error).split())
         raise CheckpointError(f"{checkpoint} holds another network: {line[:200]}") from error
+    network.comparable = True
     return network
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol, final
 
 import torch
@@ -92,11 +93,11 @@ class Measures:
         if self.ms_ssim:
             found.append(One("ms_ssim", "ms_ssim: SSIM at five scales (torchmetrics).", _ms_ssim))
         if self.lpips:
-            text = "lpips: AlexNet form, version 0.1."
+            text = f"lpips: AlexNet form, version 0.1, {Path(self.lpips).name}."
             found.append(One("lpips", text, Lpips(self.lpips)))
         if self.niqe:
             model = NiqeModel.read(self.niqe)
-            text = "niqe: of the output alone, MATLAB's form; lower is more natural."
+            text = f"niqe: of the output alone, MATLAB's form, {Path(self.niqe).name}."
             found.append(One("niqe", text, lambda output, _: niqe(output, model)))
         if self.judges:
             found.append(Judges(self.judges))
@@ -113,11 +114,18 @@ class Measures:
         return InceptionFeatures(self.inception) if self.inception else None
 
     @property
+    def caveat(self) -> str:
+        """What forbids holding a table against others; empty where nothing does."""
+        trained = all(each.comparable for each in self.each if isinstance(each, Judges))
+        return "" if trained else "judges: some are untrained; not comparable with the paper."
+
+    @property
     def definition(self) -> str:
         """What the columns are that this adds to a table."""
         texts = [measure.definition for measure in self.each]
         if self.inception:
-            texts.append("fid: of Inception's features of outputs and targets, rounded to 8 bits.")
+            name = Path(self.inception).name
+            texts.append(f"fid: by {name}, of outputs and targets rounded to 8 bits.")
         return " ".join(texts)
 
 

@@ -31,6 +31,11 @@ class Defined(Protocol):
         """What the columns of the table mean, in a few sentences."""
         ...
 
+    @property
+    def caveat(self) -> str:
+        """What forbids holding the table against others; empty where nothing does."""
+        ...
+
 
 class Run(pl.LightningModule, ABC):
     """`max_batches` batches with one player or several, each with an optimiser of its own.

@@ -1,10 +1,11 @@
 """The table of an evaluation: the network's output beside the untouched input."""
 
 import math
+from typing import final
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric, SumMetric
+from torchmetrics import Metric, SumMetric
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
@@ -33,6 +34,31 @@ ARI_DEFINITION = (
 )
 
 
+@final
+class Mean(Metric):
+    """The mean over images, summed in float64; one that is not a number makes all of it so."""
+
+    is_differentiable = False
+    full_state_update = False
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "weight"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, values: Tensor | float, weight: float = 1.0) -> None:
+        """Adds a number for each image, or one that stands for `weight` images."""
+        each = torch.as_tensor(values, device=self.total.device).double().reshape(-1)
+        self.total += weight * each.sum()
+        self.weight += weight * len(each)
+
+    def compute(self) -> Tensor:
+        """The mean, NaN of no image."""
+        return self.total / self.weight
+
+
 class Row(nn.Module):
     """The scores of one method; sums over images, exact over processes.
 
@@ -52,7 +78,7 @@ class Row(nn.Module):
         self.ari = AccumulatedRelativeImprovement(Borrowed(basis)) if basis else None
         measured = [name for measure in measures.each for name in measure.columns]
         names = ["psnr", "ssim", *further, *measured]
-        self.means = nn.ModuleDict({name: MeanMetric() for name in names})
+        self.means = nn.ModuleDict({name: Mean() for name in names})
         self.inside, self.outside = MaskedPSNR(), MaskedPSNR()
         self.count = SumMetric()
         features = measures.features
@@ -101,10 +127,10 @@ class Row(nn.Module):
             raise ValueError("scores made without a basis have no improvement of components")
         return self.ari.improvement()
 
-    def mean(self, name: str) -> MeanMetric:
+    def mean(self, name: str) -> Mean:
         """The mean over images that is called `name`."""
         metric = self.means[name]
-        assert isinstance(metric, MeanMetric)
+        assert isinstance(metric, Mean)
         return metric
 
 
@@ -140,6 +166,7 @@ class Scores(nn.Module):
         basis: ComponentBasis | None = None,
     ) -> None:
         super().__init__()
+        self.caveat = measures.caveat
         texts = [f"{measures.convention.sentence}.", DEFINITIONS, measures.definition]
         self.definitions = " ".join(text for text in [*texts, ARI_DEFINITION * bool(basis)] if text)
         own = ("seconds", "soft_iou") if masked else ("seconds",)

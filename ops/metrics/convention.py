@@ -104,7 +104,8 @@ HIFACEGAN = Convention(rounding=True)
 Deviation: its released script writes output and target side by side into a JPEG file and scores
 what it reads back, so that the published numbers hold JPEG's loss on both sides; and it hands the
 channels to FID and LPIPS as BGR. Neither is done here: numbers under this preset are near the
-published ones and not equal to them. Its NIQE is another measure (see `ops.metrics.niqe`).
+published ones and not equal to them. Its SSIM counts whole windows only, which no preset changes
+here. Its NIQE is another measure (see `ops.metrics.niqe`).
 """
 
 SUPER_RESOLUTION = Convention(rounding=True, channel="Y", border=4)

@@ -12,7 +12,7 @@ from ops.metrics.embedding_distance import embedding_distance, identity_similari
 
 @runtime_checkable
 class Judge(Protocol):
-    """What is asked of a network that judges identity.
+    """What is asked of a network that judges identity; without `comparable` it counts as untrained.
 
     `ops.nets.embedder.FrozenEmbedder`, `ops.nets.facenet.FaceNet` and
     `ops.nets.onnx_embedder.OnnxEmbedder` are such.
@@ -75,4 +75,4 @@ class Judges(nn.Module):
 
 
 def _comparable(judge: Judge) -> bool:
-    return bool(getattr(judge, "comparable", True))
+    return bool(getattr(judge, "comparable", False))

@@ -42,11 +42,11 @@ def _sums(prediction: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Ten
         )
     weight = mask.float()
     error = (prediction.float() - target.float()).square().sum(1, keepdim=True)
-    return (error * weight).sum(), weight.sum() * channels
+    return (error * weight).sum(dtype=torch.float64), weight.sum(dtype=torch.float64) * channels
 
 
 def _decibels(error: Tensor, weight: Tensor) -> Tensor:
-    return -10 * torch.log10(error / weight)
+    return (-10 * torch.log10(error / weight)).float()
 
 
 @final
@@ -61,8 +61,8 @@ class MaskedPSNR(Metric):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.add_state("error", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("weight", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("error", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("weight", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(
         self,

@@ -206,7 +206,7 @@ def _levels(images: Tensor) -> Tensor:
     if channels not in (1, 3) or rows * columns < 2:
         raise ValueError(
             f"NIQE takes 1 or 3 channels and at least two blocks of {BLOCK} x {BLOCK} pixels, got "
-            f"{channels} channels of {height} x {width}"
+            f"{channels} channels of {height} x {width}: take larger images or leave NIQE out"
         )
     whole = images.detach()[..., : rows * BLOCK, : columns * BLOCK].double()
     single = luma(whole) if channels == 3 else whole

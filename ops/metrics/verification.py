@@ -136,7 +136,8 @@ def _accuracy(counts: Tensor) -> Tensor:
     if counts.shape[1] < 2 or not (accepted[..., -1] > 0).all():
         raise ValueError(
             "each of two folds or more needs pairs of one person and of different people, got "
-            f"{counts[0].sum(-1).tolist()} and {counts[1].sum(-1).tolist()}"
+            f"{counts[0].sum(-1).tolist()} and {counts[1].sum(-1).tolist()}: give every person two "
+            "photographs or more, or hold out more people"
         )
     others = accepted.sum(1, keepdim=True) - accepted
     best = _right(others).argmax(-1, keepdim=True)

@@ -47,6 +47,7 @@ class Embedder(nn.Module):
                 f"got {dimensions}, {size} and {view}"
             )
         self.dimensions, self.size, self.view = dimensions, size, view
+        self.comparable = False  # until trained weights are loaded
         self.trunk = _trunk(backbone)
         self.names: Final = tuple(str(info["module"]) for info in self.trunk.feature_info)
         self.projection = nn.Linear(self.trunk.num_features, dimensions, bias=False)
@@ -115,6 +116,11 @@ class FrozenEmbedder(nn.Module):
         super().__init__()
         self.embedder = embedder.requires_grad_(False)
         self.eval()
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the embedder is trained."""
+        return self.embedder.comparable
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """The embedding of images in [0, 1], unnormalised."""

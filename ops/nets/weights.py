@@ -27,7 +27,9 @@ def read_weights(path: str | Path, sha256: str | None = None) -> dict[str, Tenso
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}: put the file there or give its path")
+        raise FileNotFoundError(
+            f"no weights at {path}: put the file there, give its path, or see make weights"
+        )
     verify(path, sha256)
     try:
         state = _read(path)

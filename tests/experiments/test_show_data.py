@@ -92,7 +92,7 @@ def test_every_file_of_configs_data_goes_by_its_name():
         (["ffhq_ful"], "no experiment or data 'ffhq_ful': did you mean 'ffhq_full'?"),
         (["none.yaml"], "no settings file at none.yaml"),
         (["ffhq_full", "--scale=demos"], "has no scale 'demos': did you mean 'demo'?"),
-        ([], "required: name"),
+        ([], "name the experiment first"),
     ],
 )
 def test_a_wrong_name_is_told_in_one_line(

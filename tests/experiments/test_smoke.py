@@ -87,6 +87,19 @@ def test_a_set_without_test_photographs_is_refused_before_training(
     assert not (runs / "retouchformer_gamma0.1_smoke" / "metrics.csv").exists()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(name for name in NAMES if name.startswith("embedder_")),
+        *("crn_mt", "vdsr_mt", "perception_mt", "ispl_sr16_unet", "ispl_sr16_hifacegan"),
+    ],
+)
+def test_settings_of_the_demo_scale_are_accepted(name: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["show", name, "--scale=demo"])
+    assert ended.value.code == 0
+
+
 def test_every_golden_file_has_its_experiment() -> None:
     tables = {path.stem for path in GOLDEN.glob("*.json")} - {"drawn_faces"}
     assert tables == set(NAMES)

@@ -56,6 +56,13 @@ def test_each_judge_has_its_own_columns():
     assert "identity_x" in Scores(measures).definitions
 
 
+def test_an_untrained_judge_forbids_comparison():
+    judge = MeanColour()
+    assert "untrained" in Scores(Measures(judges={"colour": judge})).caveat
+    judge.comparable = True
+    assert Scores(Measures(judges={"colour": judge})).caveat == ""
+
+
 def test_judges_are_no_part_of_a_checkpoint():
     assert not Scores(Measures(judges={"colour": nn.Linear(3, 3)})).state_dict()
 
