@@ -24,7 +24,7 @@ from ops.metrics.verification import (
     equal_error_rate,
     resolves,
 )
-from ops.nets.embedder import Embedder
+from ops.nets.embedder import Embedder, FrozenEmbedder
 
 RATES: Final = (1e-3, 1e-2)  # false accepts at which the true ones are reported
 PIXELS: Final = 16  # side of the grey pictures that are compared pixel by pixel
@@ -226,8 +226,8 @@ def people_to_train_on(trainer: pl.Trainer) -> int:
     return int(people.max()) + 1
 
 
-def trained_embedder(network: Embedder, checkpoint: Path) -> Embedder:
-    """`network` with the weights of a run's checkpoint.
+def trained_embedder(network: Embedder, checkpoint: Path) -> FrozenEmbedder:
+    """`network` with the weights of a run's checkpoint, as a judge.
 
     Raises:
         CheckpointError: if the file is missing, damaged, of another method or another network.
@@ -248,7 +248,7 @@ def trained_embedder(network: Embedder, checkpoint: Path) -> Embedder:
         line = " ".join(str(error).split())
         raise CheckpointError(f"{checkpoint} holds another network: {line[:200]}") from error
     network.comparable = True
-    return network
+    return network.frozen()
 
 
 def roc_figure(curves: dict[str, Roc]) -> Figure:

@@ -77,7 +77,7 @@ def rows_of_a_test(folder: Path, made: FaceEmbedding, ckpt: Path | None = None) 
 
 def test_a_test_needs_no_people_of_the_training(tmp_path: Path, whole: Path) -> None:
     rows = rows_of_a_test(tmp_path, module(), whole / CHECKPOINT)
-    own = trained_embedder(module().network, whole / CHECKPOINT).eval()
+    own = trained_embedder(module().network, whole / CHECKPOINT)
     data = PeopleData().photographs["val"]
     image = torch.stack([data[0, i]["image"] for i in range(18)])
     scores = VerificationScores()
@@ -141,7 +141,10 @@ def test_an_embedder_predicts_no_pictures() -> None:
 
 
 def test_trained_weights_are_those_of_the_run(whole: Path) -> None:
-    network = trained_embedder(module().network, whole / CHECKPOINT)
+    judge = trained_embedder(module().network, whole / CHECKPOINT)
+    assert judge.comparable
+    assert not judge.embedder.training
+    network = judge.embedder
     saved = everything(whole)["state_dict"]
     ours = {f"network.{name}": value for name, value in network.state_dict().items()}
     assert differences(ours, {k: v for k, v in saved.items() if k in ours}) == []
