@@ -16,6 +16,7 @@ from lightning_modules.pictures import Sheet
 from lightning_modules.run import Run
 from lightning_modules.schedules import cosine
 from lightning_modules.scores import Scores
+from ops.losses.mask import image_difference, imperfection
 
 
 class Restored(NamedTuple):
@@ -23,13 +24,6 @@ class Restored(NamedTuple):
 
     image: Tensor  # (b, 3, h, w) in [0, 1]
     mask: Tensor | None = None  # (b, 1, h, w) in [0, 1]
-
-
-class Wanted(NamedTuple):
-    """Where a restoration has to change an image."""
-
-    mask: Tensor  # (b, 1, h, w) in [0, 1], what a predicted mask is compared with
-    region: Tensor  # (b, 1, h, w) in {0, 1}, where errors are counted as inside
 
 
 class Training(Run, ABC):
@@ -61,10 +55,6 @@ class Training(Run, ABC):
     @abstractmethod
     def restore(self, image: Tensor) -> Restored:
         """The network's answer to (b, 3, h, w) images in [0, 1], in evaluation."""
-
-    @abstractmethod
-    def wanted(self, image: Tensor, target: Tensor) -> Wanted:
-        """Where `target` asks for a change of `image`."""
 
     def on_validation_epoch_start(self) -> None:
         """Empties the scores."""
@@ -114,10 +104,11 @@ class Training(Run, ABC):
         start = _now(image)
         restored = self.restore(image)
         seconds = _now(restored.image) - start
-        wanted = self.wanted(image, target)
-        masks = None if restored.mask is None else (restored.mask, wanted.mask)
+        # Where a change was called for, and how strongly.
+        region, wanted = imperfection(image, target), image_difference(image, target)
+        masks = None if restored.mask is None else (restored.mask, wanted)
         with torch.autocast(image.device.type, enabled=False):  # half precision is for networks
-            self.scores.update(image, restored.image.float(), target, wanted.region, masks, seconds)
+            self.scores.update(image, restored.image.float(), target, region, masks, seconds)
         mask = {} if restored.mask is None else {"mask": restored.mask}
         self.sheet.add({"raw": image, **mask, "output": restored.image, "target": target})
         return restored.image

@@ -8,13 +8,12 @@ import torch
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from lightning_modules.base import Restored, Training, Wanted
+from lightning_modules.base import Restored, Training
 from lightning_modules.components import Cut, training_pairs
 from lightning_modules.exhibits import ComponentCurves, FirstBranches
 from lightning_modules.measures import Measures
 from lightning_modules.schedules import polynomial
 from lightning_modules.scores import Scores
-from ops.losses.mask import image_difference, imperfection
 from ops.nets.crn import CRN
 
 log = logging.getLogger(__name__)
@@ -116,10 +115,6 @@ class ComponentRegression(Training):
         outputs = self._outputs(image)
         silent = [torch.zeros_like(output) for output in outputs]
         return [self._put_together(image, outputs[:k] + silent[k:]) for k in counts]
-
-    def wanted(self, image: Tensor, target: Tensor) -> Wanted:
-        """Where the edit changed the portrait, softly and by more than 3/255."""
-        return Wanted(image_difference(image, target), imperfection(image, target))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Stochastic gradient descent with momentum."""

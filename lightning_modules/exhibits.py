@@ -57,7 +57,7 @@ class CloseUp(Exhibit):
 
     def write(self, folder: Path | None) -> None:
         """Writes the sheet."""
-        _write_sheet(self._sheet, folder, "closeup.png")
+        write_sheet(self._sheet, folder, "closeup.png")
 
 
 @final
@@ -102,7 +102,7 @@ class FirstBranches(Exhibit):
 
     def write(self, folder: Path | None) -> None:
         """Writes the sheet."""
-        _write_sheet(self._sheet, folder, "branches.png")
+        write_sheet(self._sheet, folder, "branches.png")
 
 
 @final
@@ -220,7 +220,8 @@ def _resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
     return large.clamp(0, 1)
 
 
-def _write_sheet(sheet: Sheet, folder: Path | None, name: str) -> None:
+def write_sheet(sheet: Sheet, folder: Path | None, name: str) -> None:
+    """Writes pictures/`name` in the run's folder, if there is one and the sheet is not empty."""
     picture = sheet.take()
     if folder is not None and picture is not None:
         sheet.write(picture, folder / "pictures" / name)

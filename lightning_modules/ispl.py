@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from lightning_modules.base import Restored, Training, Wanted
+from lightning_modules.base import Restored, Training
 from lightning_modules.measures import Measures
 from lightning_modules.schedules import held_then_linear
 from lightning_modules.subspaces import Enlargements, Strengths, Subspaces
 from ops.losses.feature_matching import VGG_WEIGHTS, feature_matching, perceptual_distance
 from ops.losses.least_squares import least_squares_discriminator, least_squares_generator
-from ops.losses.mask import image_difference, imperfection
 from ops.nets.ispl import ISPL
 from ops.nets.patch_discriminator import Judgement, MultiScaleDiscriminator
 
@@ -93,6 +92,7 @@ class SubspaceRestoration(Training):
         super().__init__(max_batches, learning_rate, measures=measures, schedule=held_then_linear)
         self.network, self.discriminator, self.features = network, discriminator, features
         self.terms, self.recipe = terms, recipe
+        self.ratios = {"discriminator": float(recipe.ratio)}
         if not features.comparable:
             self.caveat = "perceptual loss: on untrained features; not comparable with the paper."
         levels = network.multiple.bit_length()  # each but the first doubles it
@@ -108,7 +108,6 @@ class SubspaceRestoration(Training):
         with self.turn("generator"):
             output = _precise(self.network(image, batch.get("parsing")))
             self.step("generator", self.generator_loss(image, output, target))
-        self._set_discriminators_rate()
         with self.turn("discriminator"):
             self.step("discriminator", self.discriminator_loss(image, output.detach(), target))
 
@@ -149,24 +148,11 @@ class SubspaceRestoration(Training):
         """What comes out of guidance that is multiplied by `strength`; this is ours."""
         return _precise(self.network(image, strength=strength)).clamp(0, 1)
 
-    def wanted(self, image: Tensor, target: Tensor) -> Wanted:
-        """Where the degradation changed the face, softly and by more than 3/255."""
-        return Wanted(image_difference(image, target), imperfection(image, target))
-
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for both players."""
         first, second = self.recipe.betas
-        sides = {self.network: 1.0, self.discriminator: float(self.recipe.ratio)}
-        return [
-            torch.optim.Adam(side.parameters(), ratio * self.learning_rate, (first, second))
-            for side, ratio in sides.items()
-        ]
-
-    def _set_discriminators_rate(self) -> None:
-        """Its own rate, of the one that this batch gives to all players."""
-        (rate,) = {group["lr"] for group in self._optimizer("generator").param_groups}
-        for group in self._optimizer("discriminator").param_groups:
-            group["lr"] = float(self.recipe.ratio) * rate
+        sides = self.network.parameters(), self.discriminator.parameters()
+        return [torch.optim.Adam(side, self.learning_rate, (first, second)) for side in sides]
 
 
 def _precise(image: Tensor) -> Tensor:

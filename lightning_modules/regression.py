@@ -8,14 +8,13 @@ import torch.nn.functional as F
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from lightning_modules.base import Restored, Training, Wanted
+from lightning_modules.base import Restored, Training
 from lightning_modules.components import Cut
 from lightning_modules.exhibits import ComponentCurves
 from lightning_modules.measures import Measures
 from lightning_modules.schedules import polynomial
 from lightning_modules.scores import Scores
 from ops.losses.adversarial import discriminator_adversarial, generator_adversarial
-from ops.losses.mask import image_difference, imperfection
 from ops.nets.discriminator import PixelDiscriminator
 
 
@@ -82,10 +81,6 @@ class Regression(Training):
     def restore(self, image: Tensor) -> Restored:
         """The portrait before the edit."""
         return Restored(self.network(image).clamp(0, 1))
-
-    def wanted(self, image: Tensor, target: Tensor) -> Wanted:
-        """Where the edit changed the portrait, softly and by more than 3/255."""
-        return Wanted(image_difference(image, target), imperfection(image, target))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Stochastic gradient descent with momentum, as for the CRN."""
@@ -168,10 +163,6 @@ class PerceptualRegression(Training):
     def restore(self, image: Tensor) -> Restored:
         """The portrait before the edit."""
         return Restored(self.network(image).clamp(0, 1))
-
-    def wanted(self, image: Tensor, target: Tensor) -> Wanted:
-        """Where the edit changed the portrait, softly and by more than 3/255."""
-        return Wanted(image_difference(image, target), imperfection(image, target))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for both players."""

@@ -8,7 +8,7 @@ import torch
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from lightning_modules.base import Restored, Training, Wanted
+from lightning_modules.base import Restored, Training
 from lightning_modules.measures import Measures
 from ops.kernels.quantize import Codebook, perplexity
 from ops.losses.adversarial import discriminator_adversarial, generator_adversarial
@@ -209,10 +209,6 @@ class RetouchFormer(Training):
         """The retouched image and the soft mask."""
         retouched = self.network(image)
         return Restored(retouched.restored.clamp(0, 1), retouched.mask)
-
-    def wanted(self, image: Tensor, target: Tensor) -> Wanted:
-        """Where the retoucher changed the image, softly and by more than 3/255."""
-        return Wanted(image_difference(image, target), imperfection(image, target))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for the generator side and for the discriminator."""

@@ -74,6 +74,7 @@ class Run(pl.LightningModule, ABC):
         self.max_batches, self.learning_rate = int(max_batches), float(learning_rate)
         self.clip_norm = float(clip_norm) or math.inf
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # what seed_everything was given
+        self.ratios: dict[str, float] = {}  # of a player's rate to the run's; 1 where not named
         self.guard = LossGuard()
         self.batches_done = 0
         self.settings = ""  # the run's merged settings as YAML, carried by its checkpoints
@@ -201,11 +202,11 @@ class Run(pl.LightningModule, ABC):
         return listed[self.players.index(player)]
 
     def _set_learning_rates(self) -> None:
-        factor = self.schedule(self.batches_done / self.max_batches)
-        for optimizer in self.trainer.optimizers:
+        rate = self.learning_rate * self.schedule(self.batches_done / self.max_batches)
+        for player, optimizer in zip(self.players, self.trainer.optimizers, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate * factor
-        self.log_terms({"train/learning_rate": self.learning_rate * factor})
+                group["lr"] = self.ratios.get(player, 1.0) * rate
+        self.log_terms({"train/learning_rate": rate})
 
     def _report_skip(self, batch: Any, reason: str) -> None:
         files = ", ".join(names_in(batch)) or "unknown files"

@@ -1,7 +1,6 @@
 """The table of an evaluation: the network's output beside the untouched input."""
 
 import math
-from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from ops.kernels.component import ComponentBasis
 from ops.metrics.ari import AccumulatedRelativeImprovement
 from ops.metrics.frechet import FrechetDistance
 from ops.metrics.masked_psnr import MaskedPSNR
+from ops.metrics.mean import Mean
 from ops.metrics.soft_iou import soft_iou
 
 CEILING = 10 * math.log10(12 * 255**2)  # dB of rounding to 8 bits, which no target is above
@@ -32,31 +32,6 @@ ARI_DEFINITION = (
     "ari: sum over the components of 11 x 11 patches of the share of the edit that is undone, at "
     "most ari_n, the number of components that the edit changed (Makeup-Go, Eq. 7)."
 )
-
-
-@final
-class Mean(Metric):
-    """The mean over images, summed in float64; one that is not a number makes all of it so."""
-
-    is_differentiable = False
-    full_state_update = False
-    total: Tensor
-    weight: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("total", "weight"):
-            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, values: Tensor | float, weight: float = 1.0) -> None:
-        """Adds a number for each image, or one that stands for `weight` images."""
-        each = torch.as_tensor(values, device=self.total.device).double().reshape(-1)
-        self.total += weight * each.sum()
-        self.weight += weight * len(each)
-
-    def compute(self) -> Tensor:
-        """The mean, NaN of no image."""
-        return self.total / self.weight
 
 
 class Row(nn.Module):
@@ -184,7 +159,7 @@ class Scores(nn.Module):
         """Adds (b, 3, h, w) images, their (predicted, wanted) masks and the time they took."""
         self.identity.update(image, image, target, region)
         self.output.update(image, output.clamp(0, 1), target, region)
-        self.output.mean("seconds").update(seconds / len(image), weight=len(image))
+        self.output.mean("seconds").update(image.new_full((len(image),), seconds / len(image)))
         if masks is not None:
             self.output.mean("soft_iou").update(soft_iou(*masks))
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_modules.exhibits import LARGEST, Exhibit
+from lightning_modules.exhibits import LARGEST, Exhibit, write_sheet
 from lightning_modules.pictures import Sheet
 
 
@@ -46,7 +46,7 @@ class Subspaces(Exhibit):
 
     def write(self, folder: Path | None) -> None:
         """Writes the sheet."""
-        _write(self._sheet, folder, "subspaces.png")
+        write_sheet(self._sheet, folder, "subspaces.png")
 
 
 @final
@@ -80,7 +80,7 @@ class Strengths(Exhibit):
 
     def write(self, folder: Path | None) -> None:
         """Writes the sheet."""
-        _write(self._sheet, folder, "strengths.png")
+        write_sheet(self._sheet, folder, "strengths.png")
 
 
 @final
@@ -118,7 +118,7 @@ class Enlargements(Exhibit):
 
     def write(self, folder: Path | None) -> None:
         """Writes the sheet."""
-        _write(self._sheet, folder, "enlargements.png")
+        write_sheet(self._sheet, folder, "enlargements.png")
 
 
 def reduced(image: Tensor, factor: int) -> Tensor:
@@ -143,9 +143,3 @@ def _fitting(images: Tensor) -> Tensor:
         return images
     size = (round(height * LARGEST / width), LARGEST)
     return F.interpolate(images.float(), size, mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def _write(sheet: Sheet, folder: Path | None, name: str) -> None:
-    picture = sheet.take()
-    if folder is not None and picture is not None:
-        sheet.write(picture, folder / "pictures" / name)

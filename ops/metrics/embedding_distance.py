@@ -1,12 +1,13 @@
 """How far an image's face is from its target's, by the embeddings of one judge."""
 
-from typing import Any, final
+from typing import final
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import Metric
+
+from ops.metrics.mean import MeanOfImages
 
 
 def embedding_distance(
@@ -56,26 +57,8 @@ def _alike(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return output.to(wide), target.to(wide)
 
 
-class _PairMean(Metric):
-    """The mean of a figure over all pairs seen, on all processes; sums in float64."""
-
-    is_differentiable = False
-    full_state_update = False
-    total: Tensor
-    pairs: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("pairs", torch.tensor(0), dist_reduce_fx="sum")
-
-    def compute(self) -> Float[Tensor, ""]:
-        """The mean, NaN where no pair was seen."""
-        return self.total / self.pairs
-
-
 @final
-class EmbeddingDistance(_PairMean):
+class EmbeddingDistance(MeanOfImages):
     """FED: the mean of `embedding_distance` over all pairs seen, on all processes."""
 
     higher_is_better = False
@@ -86,12 +69,11 @@ class EmbeddingDistance(_PairMean):
         Raises:
             ValueError: if the shapes differ.
         """
-        self.total += embedding_distance(output, target).double().sum()
-        self.pairs += len(output)
+        self.add(embedding_distance(output, target))
 
 
 @final
-class IdentitySimilarity(_PairMean):
+class IdentitySimilarity(MeanOfImages):
     """The mean of `identity_similarity` over all pairs seen, on all processes."""
 
     higher_is_better = True
@@ -102,5 +84,4 @@ class IdentitySimilarity(_PairMean):
         Raises:
             ValueError: if the shapes differ.
         """
-        self.total += identity_similarity(output, target).double().sum()
-        self.pairs += len(output)
+        self.add(identity_similarity(output, target))

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-from torchmetrics import Metric
 
 from ops.metrics.convention import luma
 from ops.metrics.imresize import imresize
+from ops.metrics.mean import MeanOfImages
 from ops.metrics.natural_scene import (
     blocks,
     complete,
@@ -214,7 +214,7 @@ def _levels(images: Tensor) -> Tensor:
 
 
 @final
-class NIQE(Metric):
+class NIQE(MeanOfImages):
     """The mean of `niqe` over all images seen, on all processes.
 
     An image that has no value makes the mean NaN: it has to show.
@@ -224,23 +224,12 @@ class NIQE(Metric):
         kwargs: of torchmetrics' Metric.
     """
 
-    is_differentiable = False
     higher_is_better = False
-    full_state_update = False
-    total: Tensor
-    images: Tensor
 
     def __init__(self, parameters: NiqeModel, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model = parameters
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, images: Float[Tensor, "b c h w"]) -> None:
         """Take a batch of images into the mean; see `niqe`."""
-        self.total += niqe(images, self.model).sum()
-        self.images += len(images)
-
-    def compute(self) -> Float64[Tensor, ""]:
-        """The mean distance, NaN where no image was seen."""
-        return self.total / self.images
+        self.add(niqe(images, self.model))

@@ -9,7 +9,7 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
-from lightning_modules.base import Restored, Training, Wanted
+from lightning_modules.base import Restored, Training
 
 import pytorch_lightning as pl  # isort: skip
 
@@ -88,7 +88,3 @@ class TinyTraining(Training):
 
     def restore(self, image: Tensor) -> Restored:
         return Restored(self.generator(image).clamp(0, 1))
-
-    def wanted(self, image: Tensor, target: Tensor) -> Wanted:
-        difference = (image - target).abs().mean(1, keepdim=True)
-        return Wanted(difference.clamp(0, 1), (difference > 3 / 255).float())

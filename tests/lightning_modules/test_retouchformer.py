@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.stream import Key, StepSampler, sample_generator
 from lightning_modules.retouchformer import Faces, RetouchFormer, Seen, Terms
+from ops.losses.mask import image_difference, imperfection
 from ops.nets.discriminator import PixelDiscriminator
 from ops.nets.features import RandomFeatures
 from ops.nets.prior import SharedPrior
@@ -137,9 +138,9 @@ def test_restored_images_are_in_range_and_masks_are_given(faces: Faces) -> None:
 
 
 def test_wanted_is_what_the_retoucher_changed(faces: Faces) -> None:
-    wanted = module().wanted(faces.raw, faces.retouched)
-    assert wanted.region[0].sum() == 64
-    assert torch.equal(wanted.region[0] > 0, wanted.mask[0] > 0.3)
+    region = imperfection(faces.raw, faces.retouched)
+    assert region[0].sum() == 64
+    assert torch.equal(region[0] > 0, image_difference(faces.raw, faces.retouched)[0] > 0.3)
 
 
 class TwoHalves(Dataset):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from lightning_modules.scores import Mean, Scores
+from lightning_modules.scores import Scores
 from ops.kernels.component import ComponentBasis, PatchPCA
 
 
@@ -158,18 +158,3 @@ def test_the_improvement_of_a_row_adds_up_to_its_ari(basis: ComponentBasis) -> N
 def test_without_a_basis_there_is_no_improvement() -> None:
     with pytest.raises(ValueError, match="without a basis have no improvement"):
         Scores().output.improvement()
-
-
-def test_an_image_that_is_no_number_shows_in_the_mean():
-    mean = Mean()
-    mean.update(torch.tensor([1.0, float("nan")]))
-    assert torch.isnan(mean.compute())
-
-
-def test_a_mean_weighs_images_and_keeps_small_differences():
-    mean = Mean()
-    mean.update(torch.full((3,), 40.0))
-    mean.update(44.0, weight=1)
-    assert mean.compute() == 41.0
-    mean.update(torch.full((2**20,), 0.1))
-    assert mean.compute().dtype == torch.float64

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.stream import StepSampler, sample_generator
-from lightning_modules.base import Restored, Training, Wanted
+from lightning_modules.base import Restored, Training
 from lightning_modules.checkpoints import (
     AtomicCheckpointIO,
     Checkpoints,
@@ -46,10 +46,6 @@ class Tiny(Training):
 
     def restore(self, image: Tensor) -> Restored:
         return Restored(self.generator(image).clamp(0, 1))
-
-    def wanted(self, image: Tensor, target: Tensor) -> Wanted:
-        region = ((image - target).abs().mean(1, keepdim=True) > 3 / 255).float()
-        return Wanted(region, region)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         nets = (self.generator, self.critic)
