@@ -91,11 +91,11 @@ class FaceEmbedding(Run):
 
     def on_validation_epoch_start(self) -> None:
         """Empties the scores."""
-        self.scores.reset()
+        self._start_anew()
 
     def on_test_epoch_start(self) -> None:
         """Empties the scores."""
-        self.scores.reset()
+        self._start_anew()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Takes a batch's embeddings."""
@@ -142,6 +142,13 @@ class FaceEmbedding(Run):
                 nesterov=True,
             )
         ]
+
+    def _start_anew(self) -> None:
+        self.scores.reset()
+        # A process that is dealt no photograph takes part in the gathering as well.
+        none = torch.zeros(0, dtype=torch.long, device=self.device)
+        images = torch.zeros(0, 3, PIXELS, PIXELS, device=self.device)
+        self.scores.update(images, images.new_zeros(0, self.network.dimensions), none)
 
     def _embed(self, batch: dict[str, Any]) -> None:
         image, people = batch["image"], batch["identity"]

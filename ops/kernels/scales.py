@@ -143,7 +143,7 @@ def with_floor(
 
 
 def measure_scales(
-    basis: ComponentBasis, maps: Iterable[Float[Tensor, "b c h w"]], dedicated: int = 7
+    basis: ComponentBasis, maps: Iterable[Float[Tensor, "_ _ _ _"]], dedicated: int = 7
 ) -> Scales:
     """`ScaleMeter.scales` of a stream of maps, of all processes together.
 

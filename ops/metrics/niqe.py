@@ -140,7 +140,7 @@ def niqe(images: Float[Tensor, "b c h w"], model: NiqeModel) -> Float64[Tensor, 
 
 
 def fit(
-    batches: Iterable[Float[Tensor, "b c h w"]], window: Float64[Tensor, "k k"] | None = None
+    batches: Iterable[Float[Tensor, "_ _ _ _"]], window: Float64[Tensor, "k k"] | None = None
 ) -> NiqeModel:
     """The model of clean images, from the sharpest blocks of each.
 

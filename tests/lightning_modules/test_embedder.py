@@ -177,3 +177,10 @@ def test_a_figure_has_a_line_for_each_method() -> None:
     axes = roc_figure({"pixels": curve, "output": curve}).axes[0]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["pixels: area 0.750", "output: area 0.750"]
+
+
+def test_scores_know_their_dimensions_before_any_photograph() -> None:
+    made = module()
+    made.on_test_epoch_start()
+    assert [each.shape for each in made.scores.output.embeddings] == [(0, made.network.dimensions)]
+    assert [each.shape for each in made.scores.pixels.embeddings] == [(0, 256)]

@@ -217,3 +217,20 @@ def test_two_processes_give_what_one_gives(two_processes):
     for found in two_processes(verdict_of_a_rank):
         for value, expected in zip(found, [verdict.accuracy, verdict.curve.tar], strict=False):
             assert torch.equal(value, expected)
+
+
+def verdict_beside_an_empty_rank(rank):
+    torch.manual_seed(0)
+    metric = Verification()
+    embeddings, people = photographs()
+    kept = slice(None) if rank == 0 else slice(0, 0)
+    metric.update(embeddings[kept], people[kept])
+    return metric.compute().accuracy
+
+
+def test_a_process_without_a_photograph_takes_part(two_processes):
+    torch.manual_seed(0)
+    metric = Verification()
+    metric.update(*photographs())
+    for found in two_processes(verdict_beside_an_empty_rank):
+        assert torch.equal(found, metric.compute().accuracy)
