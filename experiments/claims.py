@@ -7,7 +7,19 @@ from typing import Any
 from experiments.repeats import Repeats, chain, differing
 from experiments.settings import SettingsError, describe, find, names, nearest, read
 
-METRICS = ("psnr", "ssim", "inside", "outside", "lpips", "soft_iou", "ari")
+METRICS = (
+    "psnr",
+    "ssim",
+    "ms_ssim",
+    "inside",
+    "outside",
+    "lpips",
+    "fid",
+    "niqe",
+    "soft_iou",
+    "ari",
+)
+JUDGED = ("identity", "fed", "frechet", "top1", "top5")  # followed by a judge's name
 SIGNS = {"above": 1, "below": -1}
 NOT_RUN = "not run"
 ENOUGH = 2  # seeds
@@ -85,7 +97,8 @@ def _claim(experiment: str, entry: Any) -> Claim:
 
 def _metric(told: str) -> str:
     known = [f"test/{metric}" for metric in METRICS]
-    if told not in known:
+    figure, _, judge = told.removeprefix("test/").partition("_")
+    if told not in known and not (figure in JUDGED and judge.isidentifier()):
         raise SettingsError(
             f"no metric '{told}'{nearest(told, known) or f'; there are {known[0]} and the like'}"
         )

@@ -2,9 +2,9 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import torch
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
@@ -17,6 +17,8 @@ from lightning_modules.run import Run
 from lightning_modules.schedules import cosine
 from lightning_modules.scores import Scores
 from ops.losses.mask import image_difference, imperfection
+
+ANSWERS: Final = ("target", "mask")  # of a batch, which no network sees in evaluation
 
 
 class Restored(NamedTuple):
@@ -53,8 +55,11 @@ class Training(Run, ABC):
         self.exhibits: list[Exhibit] = [CloseUp()]  # what a test shows beside its table
 
     @abstractmethod
-    def restore(self, image: Tensor) -> Restored:
-        """The network's answer to (b, 3, h, w) images in [0, 1], in evaluation."""
+    def restore(self, batch: Mapping[str, Any]) -> Restored:
+        """The network's answer to a batch's "image", (b, 3, h, w) in [0, 1], in evaluation.
+
+        Whatever else the data give with an image is there for those who want it, but no target.
+        """
 
     def on_validation_epoch_start(self) -> None:
         """Empties the scores."""
@@ -76,7 +81,7 @@ class Training(Run, ABC):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Restored:
         """What the network makes of a batch's images."""
-        return self.restore(batch["image"])
+        return self.restore(_without_answers(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scores and writes the first faces as a picture."""
@@ -102,7 +107,7 @@ class Training(Run, ABC):
     def _evaluate(self, batch: dict[str, Any]) -> Tensor:
         image, target = batch["image"], batch["target"]
         start = _now(image)
-        restored = self.restore(image)
+        restored = self.restore(_without_answers(batch))
         seconds = _now(restored.image) - start
         # Where a change was called for, and how strongly.
         region, wanted = imperfection(image, target), image_difference(image, target)
@@ -120,6 +125,10 @@ class Training(Run, ABC):
         self.sheet.write(picture, Path(self.trainer.default_root_dir) / "pictures" / name)
         for logger in self.trainer.loggers:
             self.sheet.send(picture, logger, name, self.batches_done)
+
+
+def _without_answers(batch: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in batch.items() if name not in ANSWERS}
 
 
 def _now(image: Tensor) -> float:

@@ -1,7 +1,7 @@
 """Training of the Component Regression Network (Chen, Shen and Jia, ICCV 2017)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -106,8 +106,9 @@ class ComponentRegression(Training):
         self.log_terms({f"train/head_{i}": loss.detach() for i, loss in enumerate(losses)})
         return losses
 
-    def restore(self, image: Tensor) -> Restored:
+    def restore(self, batch: Mapping[str, Any]) -> Restored:
         """The portrait before the edit."""
+        image = batch["image"]
         return Restored(self._put_together(image, self._outputs(image)))
 
     def restore_with_first(self, image: Tensor, counts: Sequence[int]) -> list[Tensor]:

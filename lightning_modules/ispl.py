@@ -1,6 +1,6 @@
 """Training of ISPL, restoration by implicit subspace priors (Yang et al., 2020)."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -61,8 +61,8 @@ class SubspaceRestoration(Training):
     Nothing compares pixels: the network is moved by the discriminators, by their features and by
     a frozen network's (Eq. 13).
 
-    A prior that wants parsing maps finds them under "parsing" in a training batch. In evaluation
-    images are handed over alone, so that such a prior refuses there.
+    A prior that wants parsing maps finds them under "parsing" in a batch. The pictures that a test
+    makes beside its table hand over images alone; with such a prior they are left out.
 
     Args:
         network: E_LQ, F and G_HQ.
@@ -99,7 +99,7 @@ class SubspaceRestoration(Training):
         self.exhibits += [
             Subspaces(self.restore_holding, levels),
             Strengths(self.restore_guided),
-            Enlargements(lambda image: self.restore(image).image),
+            Enlargements(lambda image: self.restore({"image": image}).image),
         ]
 
     def train_batch(self, batch: dict[str, Any]) -> None:
@@ -136,9 +136,9 @@ class SubspaceRestoration(Training):
         self.log_terms({"train/discriminator": loss.detach()}, bar=True)
         return loss
 
-    def restore(self, image: Tensor) -> Restored:
+    def restore(self, batch: Mapping[str, Any]) -> Restored:
         """The face without its degradation."""
-        return Restored(_precise(self.network(image)).clamp(0, 1))
+        return Restored(_precise(self.network(batch["image"], batch.get("parsing"))).clamp(0, 1))
 
     def restore_holding(self, image: Tensor, held: Collection[int]) -> Tensor:
         """What comes out while the guidance of some levels, 0 the innermost, is held (Fig. 5)."""

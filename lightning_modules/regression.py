@@ -1,5 +1,6 @@
 """Makeup-Go's baselines: one network regresses the whole image (Section 6.3 and Table 3)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -82,9 +83,9 @@ class Regression(Training):
             self.log_terms({"train/output": loss.detach()}, bar=True)
             self.step("generator", loss)
 
-    def restore(self, image: Tensor) -> Restored:
+    def restore(self, batch: Mapping[str, Any]) -> Restored:
         """The portrait before the edit."""
-        return Restored(self.network(image).clamp(0, 1))
+        return Restored(self.network(batch["image"]).clamp(0, 1))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Stochastic gradient descent with momentum, as for the CRN."""
@@ -164,9 +165,9 @@ class PerceptualRegression(Training):
         self.log_terms({"train/discriminator": loss.detach()}, bar=True)
         return loss
 
-    def restore(self, image: Tensor) -> Restored:
+    def restore(self, batch: Mapping[str, Any]) -> Restored:
         """The portrait before the edit."""
-        return Restored(self.network(image).clamp(0, 1))
+        return Restored(self.network(batch["image"]).clamp(0, 1))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for both players."""

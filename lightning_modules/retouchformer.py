@@ -1,6 +1,6 @@
 """Training of RetouchFormer (Xie et al., AAAI 2024), semi-supervised."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -205,9 +205,9 @@ class RetouchFormer(Training):
         self.log_terms({"train/discriminator": loss.detach()}, bar=True)
         return loss
 
-    def restore(self, image: Tensor) -> Restored:
+    def restore(self, batch: Mapping[str, Any]) -> Restored:
         """The retouched image and the soft mask."""
-        retouched = self.network(image)
+        retouched = self.network(batch["image"])
         return Restored(retouched.restored.clamp(0, 1), retouched.mask)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from lightning_modules.base import Restored, Training
@@ -86,5 +86,5 @@ class TinyTraining(Training):
             self.step("discriminator", self.discriminator(output.detach()).square().mean())
         self.log_terms({"train/rec": output.detach().mean()}, bar=True)
 
-    def restore(self, image: Tensor) -> Restored:
-        return Restored(self.generator(image).clamp(0, 1))
+    def restore(self, batch: dict) -> Restored:
+        return Restored(self.generator(batch["image"]).clamp(0, 1))

@@ -116,10 +116,10 @@ def test_a_killed_run_goes_on_bit_for_bit_and_fits_nothing_again(
 def test_a_checkpoint_alone_restores_as_the_trained_network_does(tmp_path: Path) -> None:
     made = fit(tmp_path, module())
     read = module()
-    image = torch.rand(1, 3, 12, 15)
-    assert not torch.equal(read.restore(image).image, made.restore(image).image)
+    batch = {"image": torch.rand(1, 3, 12, 15)}
+    assert not torch.equal(read.restore(batch).image, made.restore(batch).image)
     read.load_state_dict(everything(tmp_path)["state_dict"])
-    assert torch.equal(read.restore(image).image, made.restore(image).image)
+    assert torch.equal(read.restore(batch).image, made.restore(batch).image)
 
 
 def test_two_processes_train_like_one(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_perfect_heads_have_no_loss_and_restore_the_target(cut: Cut, discrepancy
     perfect = made.heads.targets(target - image if discrepancy else target)
     made.network.forward = lambda _: perfect  # type: ignore[method-assign]
     assert [float(loss) for loss in made.head_losses(image, target)] == [0] * len(perfect)
-    assert torch.allclose(made.restore(image).image, target, atol=1e-4)
+    assert torch.allclose(made.restore({"image": image}).image, target, atol=1e-4)
     worse = [part + 0.1 for part in perfect]
     made.network.forward = lambda _: worse  # type: ignore[method-assign]
     assert [float(loss) for loss in made.head_losses(image, target)] == [
@@ -178,7 +178,7 @@ def test_a_restored_image_is_in_range() -> None:
     made, image, _ = fitted()
     far = [torch.full_like(image, 50.0) for _ in made.network.heads]
     made.network.forward = lambda _: far  # type: ignore[method-assign]
-    low, high = made.restore(image).image.aminmax()
+    low, high = made.restore({"image": image}).image.aminmax()
     assert 0 <= float(low) <= float(high) <= 1
 
 
@@ -198,7 +198,7 @@ def test_with_its_first_heads_alone_a_perfect_network_adds_the_first_components(
     assert torch.equal(none, ground.clamp(0, 1))
     assert torch.allclose(one, (ground + parts[0]).clamp(0, 1), atol=1e-4)
     assert torch.allclose(two, (ground + parts[0] + parts[1]).clamp(0, 1), atol=1e-4)
-    assert torch.equal(every, made.restore(image).image)
+    assert torch.equal(every, made.restore({"image": image}).image)
 
 
 @pytest.mark.parametrize(("dedicated", "more"), [(2, ["branches.png"]), (0, [])])
@@ -275,4 +275,4 @@ def test_in_bf16_the_restored_image_is_put_together_in_float32(discrepancy: bool
     made, image, _ = fitted(discrepancy=discrepancy)
     with torch.autocast("cpu", torch.bfloat16):
         assert made.network(image)[0].dtype == torch.bfloat16
-        assert made.restore(image).image.dtype == torch.float32
+        assert made.restore({"image": image}).image.dtype == torch.float32

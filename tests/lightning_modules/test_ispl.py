@@ -255,7 +255,7 @@ def test_a_test_shows_subspaces_guidance_and_enlargements(tmp_path: Path) -> Non
 
 def test_holding_no_level_and_guiding_by_one_change_nothing() -> None:
     made, image = module(), torch.rand(2, 3, 12, 12)
-    restored = made.restore(image).image
+    restored = made.restore({"image": image}).image
     assert torch.equal(made.restore_holding(image, ()), restored)
     assert torch.equal(made.restore_guided(image, 1.0), restored)
     assert not torch.equal(made.restore_holding(image, (1,)), restored)
@@ -266,7 +266,7 @@ def test_a_restored_face_is_in_range_and_single_precision() -> None:
     made = module()
     nn.init.normal_(made.network.generator.head.weight, std=9.0)
     with torch.autocast("cpu", torch.bfloat16):
-        restored = made.restore(torch.rand(2, 3, 11, 13)).image.detach()
+        restored = made.restore({"image": torch.rand(2, 3, 11, 13)}).image.detach()
     assert restored.shape == (2, 3, 11, 13)
     assert restored.dtype == torch.float32
     assert 0 <= float(restored.amin()) < float(restored.amax()) <= 1

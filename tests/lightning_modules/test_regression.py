@@ -110,7 +110,7 @@ def test_a_restored_image_is_in_range(method: type[Training]) -> None:
     assert isinstance(made.network, nn.Module)
     image = torch.rand(2, 3, 12, 12)
     assert float(made.network(image).detach().amax()) > 1
-    low, high = made.restore(image).image.detach().aminmax()
+    low, high = made.restore({"image": image}).image.detach().aminmax()
     assert 0 <= float(low) <= float(high) <= 1
 
 

@@ -130,7 +130,7 @@ def test_the_teacher_holds_no_gradient_and_is_no_players(faces: Faces) -> None:
 
 
 def test_restored_images_are_in_range_and_masks_are_given(faces: Faces) -> None:
-    restored = module().restore(faces.raw)
+    restored = module().restore({"image": faces.raw})
     assert restored.mask is not None
     assert restored.mask.shape == (3, 1, 32, 32)
     low, high = restored.image.detach().aminmax()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.stream import StepSampler, sample_generator
@@ -44,8 +44,8 @@ class Tiny(Training):
         self.average.lerp_(self.generator.weight.detach().mean(), 0.1)
         self.log_terms({"train/loss": loss.detach()})
 
-    def restore(self, image: Tensor) -> Restored:
-        return Restored(self.generator(image).clamp(0, 1))
+    def restore(self, batch: dict) -> Restored:
+        return Restored(self.generator(batch["image"]).clamp(0, 1))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         nets = (self.generator, self.critic)
