@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from ops.kernels import pac_torch
 from ops.kernels.bands import Window
@@ -145,6 +146,25 @@ def _gradients_of_correlate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]
 
 convolve.register_autograd(_gradients_of_convolve, setup_context=_keep_of_convolve)
 correlate.register_autograd(_gradients_of_correlate, setup_context=_keep_of_correlate)
+
+
+@register_flop_formula(torch.ops.visagist.pixel_adaptive_conv2d)
+def _flops_of_convolve(
+    x: Sequence[int], kernel: Sequence[int], weight: Sequence[int], *_: object, **__: object
+) -> int:
+    """Two for each multiply-add of the convolution, and one for each adapted tap."""
+    pixels = kernel[0] * kernel[2] * kernel[3]
+    taps = kernel[1] * x[1]
+    return pixels * taps * (2 * weight[0] + 1)
+
+
+@register_flop_formula(torch.ops.visagist.adaptive_kernel)
+def _flops_of_correlate(
+    features: Sequence[int], size: Sequence[int], *_: Any, **kwargs: Any
+) -> int:
+    """Two for each multiply-add of the products of features."""
+    height, width = kwargs["out_shape"][-2:]
+    return 2 * features[0] * features[1] * size[0] * size[1] * height * width
 
 
 def _window(

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 from ops.kernels import pac_operators
 from ops.kernels.pac import PixelAdaptiveConv2d
@@ -107,3 +108,14 @@ def test_a_second_derivative_is_refused_and_not_wrong():
     (first,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="no autograd formula was registered"):
         first.sum().backward()
+
+
+def test_the_counter_of_operations_sees_the_convolution_and_its_kernel():
+    layer = PixelAdaptiveConv2d(8, 12, features=5)
+    x = torch.rand(2, 8, 10, 6)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(x, x)
+    counts = {str(name): count for name, count in counter.get_flop_counts()["Global"].items()}
+    pixels, taps = 2 * 10 * 6, 9
+    assert counts["visagist.pixel_adaptive_conv2d"] == pixels * taps * 8 * (2 * 12 + 1)
+    assert counts["visagist.adaptive_kernel"] == 2 * 5 * pixels * taps
