@@ -79,6 +79,7 @@ class CelebA(pl.LightningDataModule):
         if not (16 <= height <= SHAPE[0] and 16 <= width <= SHAPE[1]):
             raise ValueError(f"crop must be from 16 x 16 to {SHAPE[0]} x {SHAPE[1]}, got {crop}")
         self.root = Path(root)
+        self.size = (height, width)
         self.selection = selection
         self.degradation = degradation
         self.draw = draw

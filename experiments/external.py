@@ -1,8 +1,9 @@
 """The weights that others trained: where each file is, its hash and its licence."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from experiments.settings import SettingsError, nearest
+from experiments.settings import ROOT, SettingsError, nearest
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,14 @@ class External:
     sha256: str | None
 
 
+def hashes_in(path: Path) -> dict[str, str]:
+    """The hash of each file that a list of sha256sum's names; none where there is no list."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+# Read as text: the networks hold their files to it, and importing those takes seconds.
+_PUBLISHED = hashes_in(ROOT / "ops" / "nets" / "known.sha256")
 _FACENET = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
 TABLE = (
     External(
@@ -34,7 +43,7 @@ TABLE = (
         "BSD-3-Clause (torchvision); trained on ImageNet, whose terms are non-commercial",
         "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
         "vgg19-dcbb9e9d.pth",
-        "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+        _PUBLISHED["vgg19-dcbb9e9d.pth"],
     ),
     External(
         "alexnet",
@@ -43,7 +52,7 @@ TABLE = (
         "BSD-3-Clause (torchvision); trained on ImageNet, whose terms are non-commercial",
         "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
         "alexnet-owt-7be5be79.pth",
-        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+        _PUBLISHED["alexnet-owt-7be5be79.pth"],
     ),
     External(
         "vgg_face",
@@ -60,7 +69,7 @@ TABLE = (
         "MIT (facenet-pytorch); VGGFace2, since withdrawn, was for research only",
         _FACENET + "20180402-114759-vggface2.pt",
         "20180402-114759-vggface2.pt",
-        "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b",
+        _PUBLISHED["20180402-114759-vggface2.pt"],
     ),
     External(
         "facenet_casia",
@@ -77,7 +86,7 @@ TABLE = (
         "https://huggingface.co/public-data/insightface/resolve/"
         "33c1063c49c785b7652d3fd529f86fa4f149392b/models/buffalo_l/w600k_r50.onnx",
         "w600k_r50.onnx",
-        "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+        _PUBLISHED["w600k_r50.onnx"],
     ),
     External(
         "inception",
@@ -86,7 +95,7 @@ TABLE = (
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
         "pt_inception-2015-12-05-6726825d.pth",
         "pt_inception-2015-12-05-6726825d.pth",
-        "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+        _PUBLISHED["pt_inception-2015-12-05-6726825d.pth"],
     ),
     External(
         "yunet",
@@ -95,7 +104,7 @@ TABLE = (
         "https://huggingface.co/opencv/face_detection_yunet/resolve/"
         "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310/face_detection_yunet_2023mar.onnx",
         "face_detection_yunet_2023mar.onnx",
-        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        _PUBLISHED["face_detection_yunet_2023mar.onnx"],
     ),
     External(
         "niqe",
@@ -104,7 +113,7 @@ TABLE = (
         "https://raw.githubusercontent.com/XPixelGroup/BasicSR/master/basicsr/metrics/"
         "niqe_pris_params.npz",
         "niqe_pris_params.npz",
-        "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
+        _PUBLISHED["niqe_pris_params.npz"],
     ),
 )
 

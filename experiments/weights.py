@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError
 
-from experiments.external import TABLE, External, find
+from experiments.external import TABLE, External, find, hashes_in
 from experiments.settings import SettingsError
 
 FOLDER = Path("weights")
@@ -84,12 +84,7 @@ def _state(item: External, folder: Path) -> str:
 
 def expected_hash(item: External, folder: Path) -> str | None:
     """The hash that a file must have: published, or accepted before; None where there is none."""
-    if item.sha256:
-        return item.sha256
-    notes = folder / ACCEPTED
-    lines = notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else []
-    known = {file: digest for digest, _, file in (line.partition("  ") for line in lines)}
-    return known.get(item.file)
+    return item.sha256 or hashes_in(folder / ACCEPTED).get(item.file)
 
 
 def fetch(item: External, folder: Path, accept: str | None = None) -> None:
@@ -102,12 +97,9 @@ def fetch(item: External, folder: Path, accept: str | None = None) -> None:
 
     Raises:
         SettingsError: if another file is in its place, the download fails or has another hash, or
-            no hash is known.
+            no hash is known, or `accept` is not the one that is.
     """
-    path = folder / item.file
-    if accept and item.sha256 and accept.lower() != item.sha256:
-        raise SettingsError(f"the hash of {item.name} is published, {item.sha256}: do not --accept")
-    expected = accept.lower() if accept else expected_hash(item, folder)
+    path, expected = folder / item.file, _wanted_hash(item, folder, accept)
     sys.stdout.write(f"{item.name}: {item.purpose}\nlicence: {item.licence}\n")
     if path.exists():
         check(path, expected, item)
@@ -126,6 +118,22 @@ def fetch(item: External, folder: Path, accept: str | None = None) -> None:
     part.rename(path)
     _note(item, folder, expected)
     sys.stdout.write(f"{path}: {path.stat().st_size} bytes, sha256 as expected\n")
+
+
+def _wanted_hash(item: External, folder: Path, accept: str | None) -> str | None:
+    """The hash that is known, or else the accepted one."""
+    known = expected_hash(item, folder)
+    if not accept:
+        return known
+    if known in (None, accept.lower()):
+        return accept.lower()
+    if item.sha256:
+        raise SettingsError(f"the hash of {item.name} is published, {known}: do not --accept")
+    notes = folder / ACCEPTED
+    raise SettingsError(
+        f"{item.file} is noted in {notes} with sha256 {known}, --accept says {accept.lower()}: "
+        "take that line out if the other file is the one to trust"
+    )
 
 
 def check(path: Path, expected: str | None, item: External) -> None:

@@ -61,6 +61,12 @@ class Training(Run, ABC):
         Whatever else the data give with an image is there for those who want it, but no target.
         """
 
+    def setup(self, stage: str) -> None:
+        """Refuses images that are too small for what is measured, before any training."""
+        size = getattr(getattr(self.trainer, "datamodule", None), "size", None)
+        if size is not None:
+            self.scores.check(*(size if isinstance(size, tuple) else (size, size)))
+
     def on_validation_epoch_start(self) -> None:
         """Empties the scores."""
         self.scores.reset()

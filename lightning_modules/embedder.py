@@ -25,6 +25,7 @@ from ops.metrics.verification import (
     resolves,
 )
 from ops.nets.embedder import Embedder, FrozenEmbedder
+from ops.nets.weights import origin
 
 RATES: Final = (1e-3, 1e-2)  # false accepts at which the true ones are reported
 PIXELS: Final = 16  # side of the grey pictures that are compared pixel by pixel
@@ -255,6 +256,7 @@ def trained_embedder(network: Embedder, checkpoint: Path) -> FrozenEmbedder:
         line = " ".join(str(error).split())
         raise CheckpointError(f"{checkpoint} holds another network: {line[:200]}") from error
     network.comparable = True
+    network.origin = f"{network.origin}, {origin(checkpoint)}"
     return network.frozen()
 
 

@@ -3,20 +3,26 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Protocol, final
+from typing import NamedTuple, Protocol, cast, final
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from ops.metrics.convention import OURS, Convention
-from ops.metrics.judges import Judges
+from ops.metrics.judges import Judge, Judges
 from ops.metrics.lpips import Lpips
 from ops.metrics.niqe import NiqeModel, niqe
+from ops.metrics.ssim import ms_ssim, ssim
 from ops.nets.inception import InceptionFeatures
+from ops.nets.weights import origin
 
-MS_SSIM_LEAST = 161  # pixels: five scales, each with room for the window of 11
+
+class View(NamedTuple):
+    """Images, and what the networks see in each of them alone."""
+
+    image: Tensor  # (b, 3, h, w) in [0, 1]
+    embeddings: dict[str, Tensor]  # (b, d) by the name of the judge
+    features: Tensor | None  # (b, d), Inception's
 
 
 class Measure(Protocol):
@@ -65,7 +71,7 @@ class Measures:
     """What tables hold beside PSNR, SSIM and the method's own numbers.
 
     Attributes:
-        ms_ssim: whether SSIM at five scales is measured; of images of at least 161 pixels a side.
+        ms_ssim: whether SSIM at five scales is measured; of images of at least 176 pixels a side.
         lpips: file with AlexNet's weights in torchvision's naming; none leaves LPIPS out.
         niqe: file with NIQE's parameters; none leaves NIQE out.
         inception: file with the weights that FID is defined on; none leaves FID out.
@@ -83,25 +89,33 @@ class Measures:
 
     @cached_property
     def each(self) -> tuple[Measure, ...]:
-        """The measures of single images, loaded once.
+        """The measures of single pairs of images, loaded once.
 
         Raises:
             FileNotFoundError: if a file is missing.
-            ValueError: if a file is not what it should be, or a judge's name no word.
+            ValueError: if a file is not what it should be.
         """
         found: list[Measure] = []
         if self.ms_ssim:
-            found.append(One("ms_ssim", "ms_ssim: SSIM at five scales (torchmetrics).", _ms_ssim))
+            found.append(One("ms_ssim", "ms_ssim: SSIM at five scales.", ms_ssim))
         if self.lpips:
-            text = f"lpips: AlexNet form, version 0.1, {Path(self.lpips).name}."
+            text = f"lpips: AlexNet form, version 0.1, {origin(self.lpips)}."
             found.append(One("lpips", text, Lpips(self.lpips)))
         if self.niqe:
             model = NiqeModel.read(self.niqe)
-            text = f"niqe: of the output alone, MATLAB's form, {Path(self.niqe).name}."
+            text = f"niqe: of the output alone, MATLAB's form, {origin(self.niqe)}."
             found.append(One("niqe", text, lambda output, _: niqe(output, model)))
-        if self.judges:
-            found.append(Judges(self.judges))
         return tuple(found)
+
+    @cached_property
+    def jury(self) -> Judges | None:
+        """The judges together; None where there are none.
+
+        Raises:
+            ValueError: if a judge's name is no word, or it lacks what a judge has to have.
+        """
+        judges = cast("dict[str, Judge]", self.judges)  # settings can only ask for modules
+        return Judges(judges) if judges else None
 
     @cached_property
     def features(self) -> InceptionFeatures | None:
@@ -113,32 +127,40 @@ class Measures:
         """
         return InceptionFeatures(self.inception) if self.inception else None
 
+    def view(self, images: Tensor) -> View:
+        """What every network that looks at images one by one sees in these, (b, 3, h, w)."""
+        with torch.no_grad():
+            embeddings = self.jury(images) if self.jury else {}
+            seen = self.features.to(images.device)(images) if self.features else None
+        return View(images, embeddings, seen)
+
+    def check(self, height: int, width: int) -> None:
+        """Nothing, for images that are large enough for all that is measured.
+
+        Tried on a black image, so that no measure's needs stand in two places.
+
+        Raises:
+            ValueError: if they are too small.
+        """
+        black = torch.zeros(1, 3, height, width)
+        prepared = self.convention.prepare(black)
+        ssim(prepared, prepared)
+        for measure in self.each:
+            measure(black, black)
+
     @property
     def caveat(self) -> str:
         """What forbids holding a table against others; empty where nothing does."""
-        trained = all(each.comparable for each in self.each if isinstance(each, Judges))
+        trained = self.jury is None or self.jury.comparable
         return "" if trained else "judges: some are untrained; not comparable with the paper."
 
     @property
     def definition(self) -> str:
         """What the columns are that this adds to a table."""
         texts = [measure.definition for measure in self.each]
+        if self.jury:
+            texts.append(self.jury.definition)
         if self.inception:
-            name = Path(self.inception).name
-            texts.append(f"fid: by {name}, of outputs and targets rounded to 8 bits.")
+            by = origin(self.inception)
+            texts.append(f"fid: by {by}, of outputs and targets rounded to 8 bits.")
         return " ".join(texts)
-
-
-def _ms_ssim(output: Tensor, target: Tensor) -> Tensor:
-    sides = tuple(output.shape[-2:])
-    if min(sides) < MS_SSIM_LEAST:
-        raise ValueError(
-            f"ms_ssim needs images of at least {MS_SSIM_LEAST} pixels a side, got {sides[0]} x "
-            f"{sides[1]}: set measures.ms_ssim to false"
-        )
-    pairs = zip(output.split(1), target.split(1), strict=True)  # it has no form for each image
-    found = [
-        multiscale_structural_similarity_index_measure(one, other, data_range=1.0)
-        for one, other in pairs
-    ]
-    return torch.stack(found)

@@ -2,26 +2,23 @@
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, SumMetric
-from torchmetrics.functional.image import (
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from lightning_modules.measures import Measures
+from lightning_modules.measures import Measures, View
 from ops.kernels.component import ComponentBasis
 from ops.metrics.ari import AccumulatedRelativeImprovement
 from ops.metrics.frechet import FrechetDistance
 from ops.metrics.masked_psnr import MaskedPSNR
 from ops.metrics.mean import Mean
 from ops.metrics.soft_iou import soft_iou
+from ops.metrics.ssim import ssim
 
 CEILING = 10 * math.log10(12 * 255**2)  # dB of rounding to 8 bits, which no target is above
 DEFINITIONS = (
     "psnr: mean over images, in dB, each counted as 58.92 at most (the error of rounding to 8 "
-    "bits). ssim: Gaussian window 11, sigma 1.5, the image mirrored at its border (torchmetrics). "
+    "bits). ssim: Gaussian window 11, sigma 1.5, the image mirrored at its border. "
     "inside, outside: dB of the error pooled over the pixels of all images where the input "
     "differs from the target by more than 3/255 (mean of RGB), and over the others, always of RGB "
     "without rounding. soft_iou: predicted mask against the normalised difference of input and "
@@ -51,41 +48,51 @@ class Row(nn.Module):
     ) -> None:
         super().__init__()
         self.ari = AccumulatedRelativeImprovement(Borrowed(basis)) if basis else None
+        jury, features = measures.jury, measures.features
         measured = [name for measure in measures.each for name in measure.columns]
-        names = ["psnr", "ssim", *further, *measured]
+        names = ["psnr", "ssim", *further, *measured, *(jury.columns if jury else ())]
         self.means = nn.ModuleDict({name: Mean() for name in names})
         self.inside, self.outside = MaskedPSNR(), MaskedPSNR()
         self.count = SumMetric()
-        features = measures.features
+        lengths = jury.dimensions if jury else {}
+        sets = {f"frechet_{name}": FrechetDistance(d) for name, d in lengths.items()}
+        self.judges, self.sets = tuple(lengths), nn.ModuleDict(sets)
         self.fid = FrechetDistance(features.dimensions) if features else None
         self.measures = measures  # no module: its networks are no part of this row
 
-    def update(self, image: Tensor, output: Tensor, target: Tensor, region: Tensor) -> None:
+    def update(self, image: Tensor, output: View, target: View, region: Tensor) -> None:
         """Adds images; `region` (b, 1, h, w) in {0, 1} says where a change was called for."""
-        prepare = self.measures.convention.prepare
-        a, b = prepare(output), prepare(target)
+        made, wanted = output.image, target.image
+        a, b = (self.measures.convention.prepare(each) for each in (made, wanted))
         psnr = peak_signal_noise_ratio(a, b, data_range=1.0, dim=(1, 2, 3), reduction="none")
-        ssim = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
         self.mean("psnr").update(psnr.clamp(max=CEILING))
-        self.count.update(len(output))
-        self.mean("ssim").update(torch.as_tensor(ssim))
-        self.inside.update(output, target, region)
-        self.outside.update(output, target, 1 - region)
+        self.mean("ssim").update(ssim(a, b))
+        self.count.update(len(image))
+        self.inside.update(made, wanted, region)
+        self.outside.update(made, wanted, 1 - region)
         for measure in self.measures.each:
-            for name, values in measure(output, target).items():
+            for name, values in measure(made, wanted).items():
                 self.mean(name).update(values)
-        features = self.measures.features
-        if self.fid is not None and features is not None:
-            features.to(output.device)
-            self.fid.update(features(output), features(target))
+        self._judge(output, target)
         if self.ari is not None:
-            self.ari.update(image, output, target)
+            self.ari.update(image, made, wanted)
+
+    def _judge(self, output: View, target: View) -> None:
+        jury = self.measures.jury
+        if jury is not None:
+            for name, values in jury.compare(output.embeddings, target.embeddings).items():
+                self.mean(name).update(values)
+        for name in self.judges:
+            self.distance(name).update(output.embeddings[name], target.embeddings[name])
+        if self.fid is not None and output.features is not None and target.features is not None:
+            self.fid.update(output.features, target.features)
 
     def compute(self) -> dict[str, float]:
         """All scores: a process that saw no image takes part in the sums over processes too."""
         parts: dict[str, Metric] = {"inside": self.inside, "outside": self.outside}
         parts = {name: self.mean(name) for name in self.means} | parts
         scores = {name: float(part.compute()) for name, part in parts.items()}
+        scores |= {f"frechet_{name}": float(self.distance(name).compute()) for name in self.judges}
         if self.fid is not None:
             scores["fid"] = float(self.fid.compute())
         if self.ari is not None:
@@ -106,6 +113,12 @@ class Row(nn.Module):
         """The mean over images that is called `name`."""
         metric = self.means[name]
         assert isinstance(metric, Mean)
+        return metric
+
+    def distance(self, judge: str) -> FrechetDistance:
+        """That of outputs from targets by the judge called so."""
+        metric = self.sets[f"frechet_{judge}"]
+        assert isinstance(metric, FrechetDistance)
         return metric
 
 
@@ -141,7 +154,7 @@ class Scores(nn.Module):
         basis: ComponentBasis | None = None,
     ) -> None:
         super().__init__()
-        self.caveat = measures.caveat
+        self.caveat, self.measures = measures.caveat, measures
         texts = [f"{measures.convention.sentence}.", DEFINITIONS, measures.definition]
         self.definitions = " ".join(text for text in [*texts, ARI_DEFINITION * bool(basis)] if text)
         own = ("seconds", "soft_iou") if masked else ("seconds",)
@@ -157,11 +170,21 @@ class Scores(nn.Module):
         seconds: float,
     ) -> None:
         """Adds (b, 3, h, w) images, their (predicted, wanted) masks and the time they took."""
-        self.identity.update(image, image, target, region)
-        self.output.update(image, output.clamp(0, 1), target, region)
+        view = self.measures.view
+        wanted = view(target)  # once for both rows: networks are what an evaluation waits for
+        self.identity.update(image, view(image), wanted, region)
+        self.output.update(image, view(output.clamp(0, 1)), wanted, region)
         self.output.mean("seconds").update(image.new_full((len(image),), seconds / len(image)))
         if masks is not None:
             self.output.mean("soft_iou").update(soft_iou(*masks))
+
+    def check(self, height: int, width: int) -> None:
+        """Nothing, for images that are large enough to be scored; asked before any training.
+
+        Raises:
+            ValueError: if they are too small for something that is measured.
+        """
+        self.measures.check(height, width)
 
     def reset(self) -> None:
         """Forgets all images."""

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from ops.nets.weights import read_weights
 
+LEAST = 31  # pixels a side: what AlexNet's poolings leave something of
+
 
 class Lpips:
     """Learned perceptual distance, AlexNet form, version 0.1 (Zhang et al., CVPR 2018).
@@ -37,7 +39,17 @@ class Lpips:
     def __call__(
         self, output: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
     ) -> Float[Tensor, " b"]:
-        """The distance of each pair of images in [0, 1]."""
+        """The distance of each pair of images in [0, 1].
+
+        Raises:
+            ValueError: if a side is below 31 pixels.
+        """
+        if min(output.shape[-2:]) < LEAST:
+            height, width = output.shape[-2:]
+            raise ValueError(
+                f"LPIPS needs at least {LEAST} pixels a side, got {height} x {width}: take larger "
+                "images or leave measures.lpips empty"
+            )
         network = self._network.to(output.device)
         with torch.no_grad():
             return network(output, target, normalize=True).flatten()

@@ -26,6 +26,7 @@ from ops.metrics.natural_scene import (
     local_contrast,
     mean_and_covariance,
 )
+from ops.nets.weights import verify
 
 BLOCK = 96  # pixels; half of it at the second scale
 SHARP = 0.75  # of the sharpest block's deviation: below it a block is no part of a model
@@ -78,13 +79,15 @@ class NiqeModel:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it has other names or what a model refuses.
+            ValueError: if it has other names or what a model refuses, or is named as a published
+                file and is another one.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(
                 f"no NIQE parameters at {path}: give the path of a file such as BasicSR's "
                 "niqe_pris_params.npz, or of one that was fitted and written here"
             )
+        verify(Path(path))
         with np.load(path, allow_pickle=False) as stored:
             if missing := sorted(set(_KEYS.values()) - set(stored.files)):
                 raise ValueError(

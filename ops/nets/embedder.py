@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ops.nets.features import timm_network
+
 _SMALLEST = 16  # pixels; trunks halve the size four or five times
 
 
@@ -48,6 +50,7 @@ class Embedder(nn.Module):
             )
         self.dimensions, self.size, self.view = dimensions, size, view
         self.comparable = False  # until trained weights are loaded
+        self.origin = f"{backbone} of our own"  # whoever loads weights adds which
         self.trunk = _trunk(backbone)
         self.names: Final = tuple(str(info["module"]) for info in self.trunk.feature_info)
         self.projection = nn.Linear(self.trunk.num_features, dimensions, bias=False)
@@ -122,6 +125,16 @@ class FrozenEmbedder(nn.Module):
         """Whether the embedder is trained."""
         return self.embedder.comparable
 
+    @property
+    def origin(self) -> str:
+        """Which network it is, and whose weights it has."""
+        return self.embedder.origin
+
+    @property
+    def dimensions(self) -> int:
+        """The length of an embedding."""
+        return self.embedder.dimensions
+
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """The embedding of images in [0, 1], unnormalised."""
         return self._in_evaluation()(image)
@@ -145,13 +158,7 @@ class FrozenEmbedder(nn.Module):
 
 
 def _trunk(name: str) -> Any:
-    import timm  # takes seconds, which settings can be checked without
-
-    if name not in timm.list_models():
-        near = timm.list_models(f"*{name}*")[:5]
-        hint = f"; there are {', '.join(near)}" if near else "; see timm.list_models()"
-        raise ValueError(f"timm has no backbone '{name}'{hint}")
-    trunk = timm.create_model(name, pretrained=False, num_classes=0)
+    trunk = timm_network(name, num_classes=0)
     if not getattr(trunk, "feature_info", None):
         raise ValueError(f"timm's '{name}' does not name its layers; choose a convolutional one")
     return trunk

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ops.nets.weights import read_weights
+from ops.nets.weights import origin, read_weights
 
 _EPS = 1e-3  # of every BatchNorm, as in the TensorFlow original
 _PEOPLE = 8631  # classes of the VGGFace2 weights
@@ -206,9 +206,15 @@ class FaceNet(nn.Module):
     Args:
         weights: file of facenet-pytorch's release v2.2.9 (or .safetensors with its names); None
             leaves the network untrained, for tests and dry runs.
-        sha256: what the file must hash to.
+        sha256: what the file must hash to; see `ops.nets.weights.read_weights`.
         size: side in pixels that every image is brought to; the weights were trained at 160.
         seed: of untrained weights, whatever the global generator's state.
+
+    Attributes:
+        names: of the stages, from the first to the last.
+        dimensions: of an embedding.
+        comparable: whether it is trained.
+        origin: whose weights it has.
 
     Raises:
         FileNotFoundError: if there is no file at `weights`.
@@ -230,12 +236,14 @@ class FaceNet(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.comparable = size, weights is not None
+        self.origin = "FaceNet without weights"
         if weights is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 self.network = InceptionResnetV1()
         else:
             self.network = load_facenet(weights, sha256)
+            self.origin = f"FaceNet of {origin(weights)}"
         self.eval().requires_grad_(False)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 512"]:

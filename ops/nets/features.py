@@ -132,7 +132,9 @@ class TimmFeatures(nn.Module):
     ) -> None:
         super().__init__()
         self.layers, self.comparable = layers, weights is not None
-        self.network = _untrained(backbone, seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = timm_network(backbone)
         _check_layers(layers, len(self.network.feature_info), backbone)
         if weights is not None:
             _load(
@@ -225,6 +227,25 @@ def load_vgg_face(stack: nn.Sequential, weights: str, sha256: str | None = None)
     _load(stack, kept, f"{weights} does not hold Oxford's VGG-Face: replace it by {_VGG_FACE_URL}")
 
 
+def timm_network(name: str, num_classes: int | None = None) -> Any:
+    """The network that timm calls `name`, untrained.
+
+    Args:
+        name: of a backbone.
+        num_classes: of its classifier; None is what it was published with, 0 leaves it out.
+
+    Raises:
+        ValueError: if timm has no such network.
+    """
+    import timm  # takes seconds, which settings can be checked without
+
+    if name not in timm.list_models():
+        near = timm.list_models(f"*{name}*")[:5]
+        hint = f"there are {', '.join(near)}" if near else "see timm.list_models()"
+        raise ValueError(f"timm has no backbone '{name}'; {hint}")
+    return timm.create_model(name, pretrained=False, num_classes=num_classes)
+
+
 def _stack(channels: tuple[int | str, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
     last = 3
@@ -253,17 +274,6 @@ def _check_layers(layers: tuple[int, ...], count: int, name: str) -> None:
         or not 0 <= layers[0] <= layers[-1] < count
     ):
         raise ValueError(f"layers must be ascending indices below {count} ({name}), got {layers}")
-
-
-def _untrained(backbone: str, seed: int) -> Any:
-    import timm
-
-    if backbone not in timm.list_models():
-        near = ", ".join(timm.list_models(f"*{backbone}*")[:5]) or "see timm.list_models()"
-        raise ValueError(f"timm has no backbone '{backbone}': {near}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return timm.create_model(backbone, pretrained=False)
 
 
 def _found(weights: str, sha256: str | None, name: str, url: str) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ops.nets.weights import read_weights
+from ops.nets.weights import known_hashes, read_weights
 
 
 @final
@@ -19,11 +19,13 @@ class InceptionFeatures(nn.Module):
     that papers print. It sees images rounded to 8 bits.
 
     Args:
-        path: of pt_inception-2015-12-05-6726825d.pth.
-        sha256: what the file must hash to; see `ops.nets.weights.read_weights`.
+        path: of pt_inception-2015-12-05-6726825d.pth, under whatever name.
+        sha256: what the file must hash to; without it, what that one does, since FID by any other
+            is another measure.
 
     Attributes:
         dimensions: of the features.
+        published: name of the file that FID is defined on.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -32,6 +34,7 @@ class InceptionFeatures(nn.Module):
     """
 
     dimensions: Final = 2048
+    published: Final = "pt_inception-2015-12-05-6726825d.pth"
 
     def __init__(self, path: str, sha256: str | None = None) -> None:
         super().__init__()
@@ -41,7 +44,7 @@ class InceptionFeatures(nn.Module):
             raise ModuleNotFoundError(
                 "FID needs torch-fidelity: pip install -e '.[fid]'"
             ) from error
-        weights = read_weights(path, sha256)
+        weights = read_weights(path, sha256 or known_hashes()[self.published])
         with tempfile.TemporaryDirectory() as folder:
             # torch-fidelity unpickles what it is given, so it gets what was read as tensors alone.
             checked = Path(folder) / "weights.pth"

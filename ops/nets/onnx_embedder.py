@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ops.nets.weights import verify
+from ops.nets.weights import origin, verify
 
 
 @final
@@ -22,6 +22,11 @@ class OnnxEmbedder(nn.Module):
         path: of the ONNX file; its first input is the image, its first output the embedding.
         sha256: what the file must hash to; see `ops.nets.weights.read_weights`.
         size: side in pixels that every image is brought to.
+
+    Attributes:
+        dimensions: of an embedding.
+        comparable: that it is trained.
+        origin: which file it is.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -40,6 +45,8 @@ class OnnxEmbedder(nn.Module):
         if len(taken.shape) != 4 or not set(sides) <= {3, size}:
             raise ValueError(f"{path} takes {taken.shape}, not images of 3 x {size} x {size}")
         self._input, self._one_by_one = taken.name, taken.shape[0] == 1
+        self.dimensions = self(torch.zeros(1, 3, size, size)).shape[1]  # files need not say it
+        self.origin = origin(path)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """The embedding of images in [0, 1], unnormalised, on the images' device."""

@@ -2,15 +2,20 @@
 
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+# The hashes that their publishers give for the files of these names, as sha256sum writes and
+# checks them. Text, for `make weights` reads it too and must not wait for torch.
+_KNOWN: Final = Path(__file__).with_name("known.sha256")
 # The start of a file's hash in its name, as PyTorch's model zoo has it: vgg19-dcbb9e9d.pth. A
 # letter tells it from a date.
-_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.")
+_IN_NAME: Final = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.")
+_DIGITS: Final = 8  # of a hash, in a table
 
 
 def read_weights(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]:
@@ -18,8 +23,8 @@ def read_weights(path: str | Path, sha256: str | None = None) -> dict[str, Tenso
 
     Args:
         path: of a .safetensors file, or of one that torch.save wrote.
-        sha256: what the file must hash to, in 64 hexadecimal digits; without it, the digits that
-            the file's name promises, if it does.
+        sha256: what the file must hash to, in 64 hexadecimal digits; without it, what the
+            published file of this name does, or else the digits that the name promises, if any.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -48,18 +53,52 @@ def verify(path: Path, sha256: str | None = None) -> None:
     Raises:
         ValueError: if it is another one; both are told.
     """
-    promised = _IN_NAME.search(path.name)
-    expected = sha256.lower() if sha256 else promised.group(1) if promised else ""
+    expected, why = _expected(path.name, sha256)
     if not expected:
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found == expected or (not sha256 and found.startswith(expected)):
         return
-    which = expected if sha256 else f"{expected}... as its name says"
     raise ValueError(
-        f"{path} has sha256 {found}, expected {which}: it is damaged or another file, replace it"
+        f"{path} has sha256 {found}, expected {expected}{why}: it is damaged or another file; get "
+        "it again (make weights), or, if it is the one that you want, give its own sha256 or name"
     )
+
+
+def origin(path: str | Path) -> str:
+    """A file's name and the first 8 digits of its hash, so that a table says which weights it is.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    return f"{Path(path).name} (sha256 {sha256_of(Path(path))[:_DIGITS]})"
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file, in 64 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def known_hashes() -> dict[str, str]:
+    """The hash of each published file by its name, as far as anybody publishes it."""
+    lines = _KNOWN.read_text(encoding="ascii").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _expected(name: str, sha256: str | None) -> tuple[str, str]:
+    """What a file's hash has to start with, and why."""
+    if sha256:
+        return sha256.lower(), ""
+    if name in known_hashes():
+        return known_hashes()[name], " as the published file of this name has"
+    promised = _IN_NAME.search(name)
+    return (promised.group(1), "... as its name says") if promised else ("", "")
 
 
 def _read(path: Path) -> Any:

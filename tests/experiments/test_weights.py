@@ -141,6 +141,18 @@ def test_a_published_hash_cannot_be_talked_over(server, tmp_path):
         fetch(entry(server), tmp_path, accept="0" * 64)
 
 
+def test_what_was_accepted_before_cannot_be_talked_over(server, tmp_path):
+    unknown, other = entry(server, None), hashlib.sha256(b"another").hexdigest()
+    fetch(unknown, tmp_path, accept=DIGEST.upper())
+    (tmp_path / "net.pth").write_bytes(b"another")
+    said = f"noted in .*{ACCEPTED} with sha256 {DIGEST}, --accept says {other}: take that line out"
+    with pytest.raises(SettingsError, match=said):
+        fetch(unknown, tmp_path, accept=other)
+    assert (tmp_path / ACCEPTED).read_text() == f"{DIGEST}  net.pth\n"
+    (tmp_path / "net.pth").write_bytes(CONTENT)
+    fetch(unknown, tmp_path, accept=DIGEST)
+
+
 def test_what_a_server_refuses_is_one_line(server, tmp_path):
     with pytest.raises(SettingsError, match="the server says 404"):
         download(server.url.replace("net.pth", "gone"), tmp_path / "net.part")

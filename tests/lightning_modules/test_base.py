@@ -8,7 +8,9 @@ import torch
 
 from lightning_modules.checkpoints import CheckpointError
 from lightning_modules.guard import StoppedByLosses
+from lightning_modules.measures import Measures
 from lightning_modules.schedules import cosine
+from lightning_modules.scores import Scores
 from tests.lightning_modules.tiny import (
     StopAfter,
     Tiny,
@@ -271,3 +273,15 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
     two = weights(tmp_path / "two", 2, devices=2, strategy="ddp_fork_find_unused_parameters_true")
     for name, value in one.items():
         assert torch.allclose(value, two[name], rtol=1e-5, atol=1e-7), name
+
+
+class SmallFaces(TinyData):
+    size = 64
+
+
+def test_images_too_small_for_a_measure_are_refused_before_any_training(tmp_path: Path) -> None:
+    made = Tiny()
+    made.scores = Scores(Measures(ms_ssim=True))
+    with pytest.raises(ValueError, match="at least 176 pixels a side, got 64 x 64"):
+        trainer(tmp_path).fit(made, SmallFaces())
+    assert made.batches_done == 0

@@ -78,6 +78,7 @@ def rows_of_a_test(folder: Path, made: FaceEmbedding, ckpt: Path | None = None) 
 def test_a_test_needs_no_people_of_the_training(tmp_path: Path, whole: Path) -> None:
     rows = rows_of_a_test(tmp_path, module(), whole / CHECKPOINT)
     own = trained_embedder(module().network, whole / CHECKPOINT)
+    assert "last.ckpt (sha256 " in own.origin  # which a table says
     data = PeopleData().photographs["val"]
     image = torch.stack([data[0, i]["image"] for i in range(18)])
     scores = VerificationScores()

@@ -69,21 +69,21 @@ class Faces(Dataset):
 class TinyData(pl.LightningDataModule):
     """Ten faces, four a batch: two and a half batches make an epoch."""
 
-    def __init__(self, batch_size: int = 4, num_workers: int = 0, size: int = 10) -> None:
+    def __init__(self, batch_size: int = 4, num_workers: int = 0, count: int = 10) -> None:
         super().__init__()
-        self.batch_size, self.num_workers, self.size = batch_size, num_workers, size
+        self.batch_size, self.num_workers, self.count = batch_size, num_workers, count
         self.first_batch = 0
 
     def train_dataloader(self) -> DataLoader:
         sampler = StepSampler(
-            self.size,
+            self.count,
             self.batch_size,
             seed=3,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
             first_batch=self.first_batch,
         )
-        return DataLoader(Faces(self.size), batch_sampler=sampler, num_workers=self.num_workers)
+        return DataLoader(Faces(self.count), batch_sampler=sampler, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(Faces(2), batch_size=1)

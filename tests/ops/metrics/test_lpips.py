@@ -54,3 +54,10 @@ def test_a_foreign_file_is_named(tmp_path: Path) -> None:
     torch.save({"layer": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other\.pth does not hold AlexNet"):
         Lpips(str(tmp_path / "other.pth"))
+
+
+def test_images_that_leave_alexnet_nothing_are_refused(weights: Path) -> None:
+    measure = Lpips(str(weights))
+    assert measure(torch.rand(1, 3, 31, 40), torch.rand(1, 3, 31, 40)).shape == (1,)
+    with pytest.raises(ValueError, match="LPIPS needs at least 31 pixels a side, got 30 x 40"):
+        measure(torch.rand(1, 3, 30, 40), torch.rand(1, 3, 30, 40))

@@ -112,6 +112,12 @@ def test_a_file_with_other_names_is_refused(tmp_path):
         NiqeModel.read(str(tmp_path / "other.npz"))
 
 
+def test_a_file_that_only_has_the_name_of_the_published_one_is_refused(tmp_path, model):
+    model.write(str(tmp_path / "niqe_pris_params.npz"))
+    with pytest.raises(ValueError, match=r"expected 2a7c182a[0-9a-f]{56} as the published"):
+        NiqeModel.read(str(tmp_path / "niqe_pris_params.npz"))
+
+
 def test_models_that_cannot_be_are_refused():
     mean, covariance, window = torch.zeros(36), torch.eye(36), gaussian_window()
     with pytest.raises(ValueError, match=r"odd square window, got \(35,\), \(36, 36\)"):

@@ -107,6 +107,15 @@ def test_a_frozen_embedders_answer_does_not_depend_on_its_neighbours():
     torch.testing.assert_close(judge(image)[:1], judge(image[:1]))
 
 
+def test_a_frozen_embedder_tells_what_its_network_tells():
+    made = network()
+    made.origin = "ours, last.ckpt"
+    judge = made.frozen()
+    assert (judge.origin, judge.dimensions) == ("ours, last.ckpt", made.dimensions)
+    assert judge(torch.rand(2, 3, 32, 32)).shape == (2, judge.dimensions)
+    assert "resnet18" in Embedder("resnet18").origin
+
+
 def test_gradients_reach_a_large_image_through_the_resizing():
     image = torch.rand(1, 3, 64, 64, requires_grad=True)
     network(view=0.75).frozen()(image).sum().backward()

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ops.nets.facenet import FaceNet, InceptionResnetV1
+from ops.nets.weights import known_hashes, origin
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +143,19 @@ def test_a_file_is_loaded_key_by_key_for_any_number_of_people(untrained, image, 
     loaded = FaceNet(str(tmp_path / "casia.pt"))
     assert torch.equal(loaded(image), untrained(image))
     assert (loaded.comparable, untrained.comparable) == (True, False)
+    assert loaded.origin == f"FaceNet of {origin(tmp_path / 'casia.pt')}"
+    assert untrained.origin == "FaceNet without weights"
     del state["last_bn.bias"]
     torch.save(state, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"other\.pt does not hold .*last_bn\.bias"):
         FaceNet(str(tmp_path / "other.pt"))
+
+
+def test_a_file_that_only_has_the_name_of_the_published_one_is_refused(tmp_path):
+    path = tmp_path / "20180402-114759-vggface2.pt"
+    torch.save({}, path)
+    with pytest.raises(ValueError, match=f"expected {known_hashes()[path.name]} as the published"):
+        FaceNet(str(path))
 
 
 def test_untrained_weights_depend_on_their_seed_alone():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ops.nets.inception import InceptionFeatures
+from ops.nets.weights import sha256_of
 
 fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 
@@ -24,7 +25,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def features(weights: Path) -> InceptionFeatures:
-    return InceptionFeatures(str(weights))
+    return InceptionFeatures(str(weights), sha256_of(weights))
 
 
 def test_features_are_those_of_the_image_rounded_to_8_bits(features):
@@ -43,12 +44,18 @@ def test_nothing_of_it_learns_or_drops_out(features):
 def test_other_weights_are_refused(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="does not hold Inception's weights"):
-        InceptionFeatures(str(tmp_path / "other.pth"))
+        InceptionFeatures(str(tmp_path / "other.pth"), sha256_of(tmp_path / "other.pth"))
 
 
 def test_a_file_with_another_hash_is_refused(weights):
     with pytest.raises(ValueError, match="expected 00"):
         InceptionFeatures(str(weights), "0" * 64)
+
+
+def test_fid_is_of_the_published_weights_whatever_their_file_is_called(weights):
+    found = sha256_of(weights)
+    with pytest.raises(ValueError, match=f"has sha256 {found}, expected 6726825d[0-9a-f]{{56}}:"):
+        InceptionFeatures(str(weights))
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 
 from ops.nets.onnx_embedder import OnnxEmbedder
+from ops.nets.weights import origin
 
 SIDE = 8
 
@@ -39,6 +40,8 @@ def test_pixels_go_in_from_minus_one_to_one_and_vectors_come_out(batch, tmp_path
     expected = pixels.flatten(1) @ torch.from_numpy(matrix)
     torch.testing.assert_close(judge(image), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(judge.normalised(image), F.normalize(judge(image)))
+    assert judge.dimensions == 5
+    assert judge.origin == origin(tmp_path / "net.onnx")
     large = F.interpolate(image, (20, 24), mode="bilinear")
     small = F.interpolate(large, (SIDE, SIDE), mode="bilinear", antialias=True)
     torch.testing.assert_close(judge(large), judge(small))
@@ -61,6 +64,8 @@ def test_a_wrong_file_is_refused(tmp_path):
     assert OnnxEmbedder(str(path), sha256=digest, size=SIDE).comparable
     with pytest.raises(ValueError, match=f"has sha256 {digest}, expected {'0' * 64}"):
         OnnxEmbedder(str(path), sha256="0" * 64, size=SIDE)
+    with pytest.raises(ValueError, match=r"expected 4c06341c[0-9a-f]{56} as the published"):
+        OnnxEmbedder(str(path.rename(tmp_path / "w600k_r50.onnx")), size=SIDE)
     path.write_bytes(b"not a network")
     with pytest.raises(ValueError, match="is no ONNX network"):
         OnnxEmbedder(str(path))

@@ -1,12 +1,13 @@
 import hashlib
 import pickle
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from ops.nets.weights import read_weights, verify
+from ops.nets.weights import known_hashes, origin, read_weights, sha256_of, verify
 
 STATE = {"layer.weight": torch.arange(6.0).view(2, 3)}
 
@@ -58,6 +59,40 @@ def test_a_name_that_promises_a_hash_is_held_to_it(tmp_path):
         count += 1
     blob.write_bytes(b"%d" % count)
     verify(blob.rename(tmp_path / f"net-{digest(blob)[:8]}.pth"))
+
+
+@pytest.mark.parametrize("name", sorted(known_hashes()))
+def test_another_file_under_the_name_of_a_published_one_is_refused(name, tmp_path):
+    torch.save(STATE, tmp_path / name)
+    found = digest(tmp_path / name)
+    with pytest.raises(ValueError, match=f"sha256 {found}, expected {known_hashes()[name]} as the"):
+        verify(tmp_path / name)
+    with pytest.raises(ValueError, match=r"get it again \(make weights\), or, .* its own sha256"):
+        read_weights(tmp_path / name)
+    verify(tmp_path / name, found)  # whoever gives a hash means it
+
+
+def test_the_published_hashes_are_whole_and_a_file_that_has_one_is_taken(tmp_path, monkeypatch):
+    assert all(re.fullmatch("[0-9a-f]{64}", each) for each in known_hashes().values())
+    torch.save(STATE, tmp_path / "20180402-114759-vggface2.pt")
+    monkeypatch.setitem(
+        known_hashes(),
+        "20180402-114759-vggface2.pt",
+        digest(tmp_path / "20180402-114759-vggface2.pt"),
+    )
+    assert read_weights(tmp_path / "20180402-114759-vggface2.pt").keys() == STATE.keys()
+
+
+def test_a_part_of_a_hash_is_not_enough_where_one_is_given(tmp_path):
+    torch.save(STATE, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"expected [0-9a-f]{8}: it is damaged"):
+        verify(tmp_path / "a.pth", digest(tmp_path / "a.pth")[:8])
+
+
+def test_the_origin_is_the_name_and_the_start_of_the_hash(tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"abc")  # whose hash stands in FIPS 180-2
+    assert origin(str(tmp_path / "net.pt")) == "net.pt (sha256 ba7816bf)"
+    assert sha256_of(tmp_path / "net.pt") == digest(tmp_path / "net.pt")
 
 
 def test_nothing_in_a_file_is_run(tmp_path):
