@@ -3,8 +3,9 @@
 A sample holds "image" and "target" (3, h, w) of 8 bits, and "name"; where the set knows who is on
 the photograph "identity"; where something was degraded "label", {blur, noise, low light}, and
 "degradation", what was done in words; where asked for "references" (n, 3, h, w), other photographs
-of the same person, undegraded. `datamodules.loading` makes batches of them, whose pictures are
-float32 in [0, 1].
+of the same person, undegraded; with parsing maps "parsing" (k, h, w), 255 in the plane of what a
+pixel shows and 0 in the others (`datamodules.parsing`). `datamodules.loading` makes batches of
+them, whose pictures and planes are float32 in [0, 1].
 """
 
 from collections.abc import Callable
@@ -38,6 +39,7 @@ class Sample(TypedDict):
     label: NotRequired[Float[Tensor, "3"]]
     degradation: NotRequired[str]
     references: NotRequired[UInt8[Tensor, "n 3 h w"]]
+    parsing: NotRequired[UInt8[Tensor, "k h w"]]
 
 
 class Photographs(Protocol):
@@ -127,6 +129,10 @@ class Making:
         """The sample of one picture."""
         if self.augmentation is not None:
             picture = self.augmentation.alone(picture, sample_generator(self.seed, *key))
+        return self.degraded(picture, name, key)
+
+    def degraded(self, picture: Picture, name: str, key: Key) -> Sample:
+        """The sample of one picture that is augmented already."""
         target = planes(picture)
         if self.degradation is None:
             return {"image": target, "target": target, "name": name}

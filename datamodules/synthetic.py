@@ -5,28 +5,29 @@ the pictures have the same bytes on every machine.
 """
 
 import io
-import itertools
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from datamodules.drawing.face import LARGEST, SMALLEST, DrawnFace, draw_face
+from datamodules.drawing.face import LARGEST, SMALLEST, DrawnFace, draw_face, draw_parts
 from datamodules.layouts import LAYOUTS, Face, Files, Kind, Layout, Picture, jpeg
 from datamodules.spoiling import spoilt
 from datamodules.stream import Split
 
-__all__ = ["DrawnFace", "DrawnSet", "draw_face", "may_be_drawn", "write_drawn"]
+__all__ = ["DrawnFace", "DrawnSet", "draw_face", "may_be_drawn", "write_drawn", "write_parts"]
 
-VERSION = 1  # of the drawings: another number means other bytes
+VERSION = 1  # of the drawings and their parts: another number means other bytes
 MARKER, UNFINISHED = "drawn.json", "drawn.unfinished.json"
 FIRST: dict[Split, int] = {"train": 0, "val": 56_000, "test": 63_000}
 LIMITS = {"train": 56_000, "val": 7_000, "test": 7_000}
@@ -120,16 +121,37 @@ def write_drawn(root: Path, layout: str, faces: DrawnSet, workers: int = 0) -> N
     root.mkdir(parents=True, exist_ok=True)
     _replace(root / UNFINISHED, told.encode())
     missing = [sitter for sitter in sitters if _is_missing(root, LAYOUTS[layout], sitter)]
-    processes = workers or min(_cores(), len(missing) // WORTH_A_PROCESS + 1)
-    console = Console(stderr=True)
-    drawn = _draw_all((root, layout, faces), missing, processes)
-    for _ in track(drawn, "Drawing faces", total=len(missing), console=console):
-        pass
+    _draw_all(partial(_draw, (root, layout, faces)), missing, workers, "Drawing faces")
     for stale in root.rglob("*.tmp"):
         stale.unlink()
     for name, text in LAYOUTS[layout].annotations([sitter.face for sitter in sitters]).items():
         _replace(root / name, text.encode())
     (root / UNFINISHED).replace(root / MARKER)
+
+
+def write_parts(root: Path, folder: str, faces: DrawnSet, workers: int = 0) -> None:
+    """Writes what is where on the faces of a drawn set in FFHQ's layout, as far as it is not there.
+
+    Each map lies at `<root>/<folder>/NN000/NNNNN.png`, an 8-bit `datamodules.drawing.parts.Part`
+    for each pixel.
+
+    Args:
+        root: of the set that `write_drawn` has written.
+        folder: below it.
+        faces: what was drawn.
+        workers: as in `write_drawn`.
+
+    Raises:
+        ValueError: if `root` holds no such set.
+    """
+    if not _finished(root, _told("ffhq", faces)):
+        raise ValueError(f"{root} holds no set of drawn faces in the layout of ffhq; draw it first")
+    into = root / folder
+    sitters = _sitters(LAYOUTS["ffhq"], faces)
+    missing = [sitter for sitter in sitters if not _parts_of(into, sitter).exists()]
+    _draw_all(partial(_draw_parts, (into, faces)), missing, workers, "Drawing parsing maps")
+    for stale in into.rglob("*.tmp"):
+        stale.unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,21 +216,43 @@ def _is_missing(root: Path, layout: Layout, sitter: _Sitter) -> bool:
     return not all((root / name).exists() for name in layout.files(sitter.face).values())
 
 
-_Set = tuple[Path, str, DrawnSet]
+def _parts_of(folder: Path, sitter: _Sitter) -> Path:
+    number = sitter.face.number
+    return folder / f"{number // 1000 * 1000:05d}" / f"{number:05d}.png"
 
 
-def _draw_all(into: _Set, sitters: list[_Sitter], processes: int) -> Iterator[None]:
-    several = itertools.repeat(into), sitters
+_Draw = Callable[[_Sitter], None]
+
+
+def _draw_all(draw: _Draw, sitters: list[_Sitter], workers: int, title: str) -> None:
+    """Calls `draw` for all sitters, in `workers` processes, 0 for as many as are worth it."""
+    if not sitters:
+        return
+    processes = workers or min(_cores(), len(sitters) // WORTH_A_PROCESS + 1)
+    drawn = _drawing(draw, sitters, processes)
+    for _ in track(drawn, title, total=len(sitters), console=Console(stderr=True)):
+        pass
+
+
+def _drawing(draw: _Draw, sitters: list[_Sitter], processes: int) -> Iterator[None]:
     if processes == 1:
-        yield from map(_draw, *several)
+        yield from map(draw, sitters)
         return
     # A forked child would inherit the locks of this process's threads; a spawned one has its own.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield from pool.map(_draw, *several, chunksize=8)
+        yield from pool.map(draw, sitters, chunksize=8)
 
 
-def _draw(into: _Set, sitter: _Sitter) -> None:
+def _draw_parts(into: tuple[Path, DrawnSet], sitter: _Sitter) -> None:
+    folder, faces = into
+    path = _parts_of(folder, sitter)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = draw_parts(*faces.shown(sitter.picture), faces.size, faces.seed)
+    _replace(path, _png(parts))
+
+
+def _draw(into: tuple[Path, str, DrawnSet], sitter: _Sitter) -> None:
     root, name, faces = into
     layout = LAYOUTS[name]
     drawn = replace(faces, size=layout.shape(faces.size)[0]).drawn(sitter.picture)
@@ -229,13 +273,13 @@ def _pictures(
     return made | spoilt(photograph, files, seed, number)
 
 
-def _png(picture: Picture) -> bytes:
+def _png(picture: np.ndarray) -> bytes:
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "PNG", compress_level=1)
     return content.getvalue()
 
 
 def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_bytes(content)
-    partial.replace(path)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)

@@ -49,7 +49,9 @@ class Claim:
     @property
     def printed(self) -> tuple[float | None, float | None]:
         """The paper's two numbers; none where it does not print one."""
-        both = [describe(name)[1].get(f"test/{self.metric}") for name in self.pair]
+        figure, _, judge = self.metric.partition("_")
+        name = "fed" if figure == "fed" and judge else self.metric  # it had one judge
+        both = [describe(each)[1].get(f"test/{name}") for each in self.pair]
         return both[0], both[1]
 
     @property

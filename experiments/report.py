@@ -8,6 +8,8 @@ from rich.console import Console
 
 from experiments.chapters import Chapter, chapters_of
 from experiments.curves import FOLDER, curves_of, draw, file_name
+from experiments.plane import planes_section
+from experiments.protocols import protocols_section
 from experiments.repeats import Run, find_runs, repeats_of
 from experiments.settings import SettingsError, runs_folder
 from experiments.tables import markdown
@@ -40,7 +42,8 @@ def main() -> int:
     parts = [HEAD]
     chapters = chapters_of(repeats)
     for chapter in chapters:
-        parts += [*chapter.sections(), *claims_section(chapter), *_figures(chapter, base)]
+        parts += [*chapter.sections(), *claims_section(chapter), *protocols_section(chapter)]
+        parts += [*_figures(chapter, base), *planes_section(chapter, base)]
     parts += [_runs_section(chapters, base), *_left_out_section(left_out)]
     text = "\n".join(parts)
     (base / "report.md").write_text(text, encoding="utf-8")

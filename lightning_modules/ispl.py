@@ -61,8 +61,9 @@ class SubspaceRestoration(Training):
     Nothing compares pixels: the network is moved by the discriminators, by their features and by
     a frozen network's (Eq. 13).
 
-    A prior that wants parsing maps finds them under "parsing" in a batch. The pictures that a test
-    makes beside its table hand over images alone; with such a prior they are left out.
+    A prior that needs parsing maps finds them under "parsing" in a batch, in evaluation too. The
+    pictures of subspaces, strengths and enlargements that a test makes beside its table know images
+    alone; with such a prior they are left out.
 
     Args:
         network: E_LQ, F and G_HQ.
@@ -95,6 +96,8 @@ class SubspaceRestoration(Training):
         self.ratios = {"discriminator": float(recipe.ratio)}
         if not features.comparable:
             self.caveat = "perceptual loss: on untrained features; not comparable with the paper."
+        if network.prior.needs_parsing:
+            return
         levels = network.multiple.bit_length()  # each but the first doubles it
         self.exhibits += [
             Subspaces(self.restore_holding, levels),

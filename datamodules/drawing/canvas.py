@@ -1,9 +1,11 @@
-"""The picture while it is painted: linear light, and how much of the bare skin still shows."""
+"""The picture while it is painted: linear light, bare skin that still shows, and what is where."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from datamodules.drawing.parts import Part
 from datamodules.drawing.shapes import Plane
 
 Window = tuple[slice, slice]
@@ -12,10 +14,17 @@ WHOLE: Window = (slice(None), slice(None))
 
 @dataclass
 class Canvas:
-    """Linear colour (3, h, w), and `bare` (h, w): the share of the pixel that is bare face."""
+    """A portrait and the map of its parts.
+
+    Attributes:
+        colour: linear, (3, h, w).
+        bare: (h, w), the share of the pixel that is bare face.
+        parts: (h, w), what each pixel shows, a `Part`.
+    """
 
     colour: Plane
     bare: Plane
+    parts: NDArray[np.uint8]
 
     def paint(self, alpha: Plane, colour: Plane, window: Window = WHOLE) -> None:
         """Lay `colour` over the picture and over the skin, with the opacity `alpha`."""
@@ -31,7 +40,12 @@ class Canvas:
         """Take the share `alpha` of the light away."""
         self.colour[:, window[0], window[1]] *= 1.0 - alpha
 
+    def name(self, cover: Plane, part: Part, window: Window = WHOLE) -> None:
+        """Note that `part` is what shows where it covers half a pixel or more."""
+        self.parts[window][cover >= 0.5] = part
+
 
 def empty(side: int) -> Canvas:
     """A black picture without a face."""
-    return Canvas(np.zeros((3, side, side), np.float32), np.zeros((side, side), np.float32))
+    colour, bare = np.zeros((3, side, side), np.float32), np.zeros((side, side), np.float32)
+    return Canvas(colour, bare, np.full((side, side), Part.BACKGROUND, np.uint8))

@@ -5,6 +5,7 @@ import numpy as np
 from datamodules.drawing.canvas import Canvas, Window
 from datamodules.drawing.geometry import Surface
 from datamodules.drawing.light import column, squared
+from datamodules.drawing.parts import Part
 from datamodules.drawing.person import Person
 from datamodules.drawing.photograph import Photograph
 from datamodules.drawing.shapes import Grain, Plane, bell, cover, ramp, stroke, wave
@@ -38,6 +39,7 @@ def paint_eyes(canvas: Canvas, at: Surface, person: Person, shot: Photograph, gr
         lids = Lids(part, person, shot, side)
         _lid_skin(canvas, lids, person, window)
         canvas.paint(lids.open, _eyeball(lids, person, shot, (grain, side)), window)
+        canvas.name(lids.open, Part.LEFT_EYE if side < 0 else Part.RIGHT_EYE, window)
         _lashes(canvas, lids, person, window)
 
 
@@ -138,9 +140,11 @@ def paint_brows(
         lean = away * (1.0 - 1.6 * t)
         hairs = grain(s * 85.0 + lean * 110.0 + 7.0, away * 30.0 + t * 6.0)
         alpha = np.clip(region * (1.15 + 0.5 * hairs) - 0.08, 0.0, 1.0)
-        alpha *= ramp(t, 1.06, 0.96) * ramp(t, -0.06, 0.12) * brows.density
+        ends = ramp(t, 1.06, 0.96) * ramp(t, -0.06, 0.12)
+        alpha *= ends * brows.density
         colour = squared(brows.colour) * (0.75 + 0.5 * sum(shot.light.key) / 3)
         canvas.paint(alpha, colour * (1.0 + 0.3 * hairs), window)
+        canvas.name(region * ends, Part.LEFT_BROW if side < 0 else Part.RIGHT_BROW, window)
 
 
 def _soft(away: Plane, thick: Plane) -> Plane:

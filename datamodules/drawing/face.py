@@ -45,13 +45,7 @@ def draw_face(identity: int, photograph: int, size: int, seed: int = 0) -> Drawn
     Raises:
         ValueError: if `size` is not in 32 to 512, or a number is negative.
     """
-    if not SMALLEST <= size <= LARGEST:
-        raise ValueError(f"size must be in [{SMALLEST}, {LARGEST}], got {size}")
-    if min(identity, photograph, seed) < 0:
-        raise ValueError(
-            "identity, photograph and seed must not be negative, "
-            f"got {identity}, {photograph} and {seed}"
-        )
+    _check(identity, photograph, size, seed)
     person = draw_person(identity, seed)
     shot = draw_photograph(identity, photograph, seed)
     marks = choose_marks(person, shot, Preview(*paint_portrait(PREVIEW, person, shot)))
@@ -63,6 +57,37 @@ def draw_face(identity: int, photograph: int, size: int, seed: int = 0) -> Drawn
     light = np.concatenate([canvas.colour, marked, opacity[None]])
     light = averaged(light, factor)
     return _developed(light, shot.camera)
+
+
+def draw_parts(
+    identity: int, photograph: int, size: int, seed: int = 0
+) -> UInt8[ndarray, "size size"]:
+    """What each pixel of the face that `draw_face` draws shows, a number of `Part`.
+
+    Args:
+        identity: as in `draw_face`.
+        photograph: likewise.
+        size: likewise.
+        seed: likewise.
+
+    Raises:
+        ValueError: where `draw_face` would.
+    """
+    _check(identity, photograph, size, seed)
+    person, shot = draw_person(identity, seed), draw_photograph(identity, photograph, seed)
+    factor = -(-FINEST // size)
+    canvas, _ = paint_portrait(size * factor, person, shot)
+    return canvas.parts[factor // 2 :: factor, factor // 2 :: factor]
+
+
+def _check(identity: int, photograph: int, size: int, seed: int) -> None:
+    if not SMALLEST <= size <= LARGEST:
+        raise ValueError(f"size must be in [{SMALLEST}, {LARGEST}], got {size}")
+    if min(identity, photograph, seed) < 0:
+        raise ValueError(
+            "identity, photograph and seed must not be negative, "
+            f"got {identity}, {photograph} and {seed}"
+        )
 
 
 def _developed(light: Float[ndarray, "7 h w"], camera: Camera) -> DrawnFace:

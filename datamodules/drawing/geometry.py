@@ -108,6 +108,15 @@ def nose_ridge(u: Plane, v: Plane, person: Person) -> Plane:
     return ridge + (0.025 + 0.02 * nose.bulb) * tip
 
 
+def nose_cover(at: Surface, person: Person) -> Plane:
+    """The share of each pixel that is nose: from between the eyes down to the wings and the tip."""
+    nose = person.nose
+    down = (at.v + 0.10) * (1 / (nose.length + 0.10))
+    half = 0.055 + (1.1 * nose.width - 0.055) * ramp(down, 0.35, 0.95)
+    edge = np.maximum(np.abs(at.u) - half, np.maximum(-0.10 - at.v, at.v - nose.length - 0.015))
+    return cover(edge, at.pixel)
+
+
 def relief(u: Plane, v: Plane, person: Person, expression: Expression) -> Plane:
     """The height of nose, sockets, cheeks, lips and chin above the smooth head."""
     s = np.abs(u)

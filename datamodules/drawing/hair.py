@@ -7,6 +7,7 @@ import numpy as np
 from datamodules.drawing.canvas import Canvas
 from datamodules.drawing.geometry import CROWN, MIDDLE, Surface, outline
 from datamodules.drawing.light import column, diffuse, squared
+from datamodules.drawing.parts import Part
 from datamodules.drawing.person import Hair, Person
 from datamodules.drawing.photograph import Photograph
 from datamodules.drawing.shapes import Grain, Plane, bearing, bell, blob, cover, ramp, unit, wave
@@ -75,7 +76,9 @@ def paint_back_hair(
     if hair.bun > 0:
         dx, dy = at.x, at.y + 0.86 + hair.bun * 0.45
         edge = np.minimum(edge, np.sqrt(dx * dx + dy * dy) - hair.bun + rough)
-    canvas.paint(cover(edge, max(at.pixel, 0.02)), _shaded(at, person, shot, flow, 0.5))
+    alpha = cover(edge, max(at.pixel, 0.02))
+    canvas.paint(alpha, _shaded(at, person, shot, flow, 0.5))
+    canvas.name(alpha, Part.HAIR)
 
 
 def _opening(at: Surface, hair: Hair, head_width: float, flow: Strands) -> Plane:
@@ -118,6 +121,7 @@ def paint_hair(
     edge = np.maximum(edge, at.y - low + 2.0 * rough)
     soft = max(at.pixel, 0.018 if hair.density == 1.0 else 0.06)
     alpha = cover(edge, soft)
+    canvas.name(alpha, Part.HAIR)
     if hair.density == 1.0:
         shadow = ramp(edge, 0.075, 0.0) * ramp(at.y, low + 0.1, low - 0.1)
         canvas.darken(shadow * 0.38 * at.inside)

@@ -5,6 +5,7 @@ import numpy as np
 from datamodules.drawing.canvas import Canvas
 from datamodules.drawing.geometry import Surface, dip, mouth_line, mouth_width
 from datamodules.drawing.light import column, diffuse, highlight, squared
+from datamodules.drawing.parts import Part
 from datamodules.drawing.person import Person
 from datamodules.drawing.photograph import Photograph
 from datamodules.drawing.shapes import Grain, Plane, bell, blob, cover, ramp, stroke, wave
@@ -25,8 +26,12 @@ def paint_mouth(
     lips, bottom = _lip_shape(a, body, down, person, gap, part.pixel)
     colour = _lip_colour(part, person, shot, grain, down)
     canvas.paint(lips * 0.86, colour, window)
+    canvas.name(lips * (down < 0), Part.UPPER_LIP, window)
+    canvas.name(lips * (down >= 0), Part.LOWER_LIP, window)
     inside = cover(np.maximum(-0.3 * gap - down, down - gap), part.pixel) * ramp(body, 0.0, 0.15)
-    canvas.paint(inside * ramp(gap, 0.0, 0.012), _teeth(a, down, gap, shot), window)
+    inside *= ramp(gap, 0.0, 0.012)
+    canvas.paint(inside, _teeth(a, down, gap, shot), window)
+    canvas.name(inside, Part.MOUTH, window)
     for line, strength in ((down + 0.3 * gap, 0.75), (down - gap, 0.4)):
         dark = stroke(line, 0.0045, part.pixel) * ramp(body, -0.06, 0.12) * strength
         canvas.tint(dark, squared(person.mouth.colour) * 0.12, window)

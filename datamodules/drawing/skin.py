@@ -3,8 +3,9 @@
 import numpy as np
 
 from datamodules.drawing.canvas import Canvas
-from datamodules.drawing.geometry import Surface
+from datamodules.drawing.geometry import Surface, nose_cover
 from datamodules.drawing.light import SKIN_WRAP, column, diffuse, highlight, rim, squared
+from datamodules.drawing.parts import Part
 from datamodules.drawing.person import Person
 from datamodules.drawing.photograph import Light, Photograph
 from datamodules.drawing.shapes import Grain, Plane, blob, cover, ramp
@@ -69,6 +70,8 @@ def paint_skin(canvas: Canvas, at: Surface, person: Person, shot: Photograph, gr
     _moles(colour, at, person)
     canvas.paint(at.inside, colour)
     canvas.bare += at.inside * (1.0 - canvas.bare)
+    canvas.name(at.inside, Part.SKIN)
+    canvas.name(nose_cover(at, person) * at.inside, Part.NOSE)
 
 
 def _moles(colour: Plane, at: Surface, person: Person) -> None:

@@ -6,6 +6,7 @@ from datamodules.drawing.canvas import Canvas
 from datamodules.drawing.dice import Dice
 from datamodules.drawing.geometry import DEPTH, Surface, grid
 from datamodules.drawing.light import SKIN_WRAP, column, diffuse, squared
+from datamodules.drawing.parts import Part
 from datamodules.drawing.person import Person
 from datamodules.drawing.photograph import Photograph
 from datamodules.drawing.shapes import Grain, Plane, bell, blob, cosine, cover, ramp, sine, unit
@@ -84,6 +85,7 @@ def paint_neck(canvas: Canvas, body: Body, person: Person, shot: Photograph) -> 
     )
     alpha = cover((across - 1.0) * body.neck, body.pixel) * ramp(y, 0.2, 0.3)
     canvas.paint(alpha, colour * (1.0 - 0.45 * (1 - shade)))
+    canvas.name(alpha, Part.NECK)
 
 
 def paint_clothes(canvas: Canvas, body: Body, shot: Photograph, grain: Grain) -> None:
@@ -103,6 +105,7 @@ def paint_clothes(canvas: Canvas, body: Body, shot: Photograph, grain: Grain) ->
     shadow = ramp(collar - y, 0.05, 0.0) * ramp(s - body.neck, 0.06, -0.02)
     canvas.darken(shadow * 0.35 * ramp(y, body.chin, body.chin + 0.1))
     canvas.paint(cover(edge, body.pixel), colour)
+    canvas.name(cover(edge, body.pixel), Part.CLOTHES)
 
 
 def _collar(s: Plane, body: Body, kind: str) -> Plane:
@@ -138,3 +141,4 @@ def paint_ears(canvas: Canvas, at: Surface, person: Person, shot: Photograph) ->
             * diffuse(normal, shot.light, np.maximum(shade, 0.1), SKIN_WRAP)
         )
         canvas.paint(alpha, colour)
+        canvas.name(alpha, Part.LEFT_EAR if side < 0 else Part.RIGHT_EAR)

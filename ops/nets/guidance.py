@@ -1,7 +1,8 @@
 """What guides ISPL's generator: a prior that is learned, or an explicit one that is given.
 
 Each prior is made for the widths of the generator's levels and says in `channels` how many
-channels it guides each level with, innermost first.
+channels it guides each level with, innermost first, and in `needs_parsing` whether it is guided by
+a parsing map, which comes beside the image.
 """
 
 from collections.abc import Callable, Collection
@@ -64,6 +65,8 @@ class Implicit(nn.Module):
             rows of Table 1 without PAC.
     """
 
+    needs_parsing = False
+
     def __init__(
         self,
         widths: tuple[int, ...],
@@ -93,6 +96,8 @@ class EP16x(nn.Module):
         block: side of a tile of the mosaic, in pixels.
     """
 
+    needs_parsing = False
+
     def __init__(self, widths: tuple[int, ...], block: int = 16) -> None:
         super().__init__()
         self.block = block
@@ -118,6 +123,8 @@ class EPMap(nn.Module):
         widths: channels of the levels, finest first.
         classes: channels of the parsing map, the probability of one class each.
     """
+
+    needs_parsing = True
 
     def __init__(self, widths: tuple[int, ...], classes: int = 19) -> None:
         super().__init__()

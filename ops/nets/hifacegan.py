@@ -71,6 +71,8 @@ class LipPrior(nn.Module):
         widths: channels of the levels, finest first.
     """
 
+    needs_parsing = False
+
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.channels = (3,) * len(widths)

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from datamodules.degradations.beautify import EDITORS, Editor
+from datamodules.drawing.face import draw_parts
 from datamodules.images import read_image
 from datamodules.layouts import LAYOUTS, degraded
 from datamodules.spoiling import edited
-from datamodules.synthetic import DrawnSet, draw_face, may_be_drawn, write_drawn
+from datamodules.synthetic import DrawnSet, draw_face, may_be_drawn, write_drawn, write_parts
 
 SMALL = DrawnSet(train=3, val=1, test=2, size=32, photographs=2)
 
@@ -198,3 +199,31 @@ def test_only_a_new_or_empty_folder_or_drawn_faces_may_be_drawn_to(tmp_path: Pat
     assert not may_be_drawn(tmp_path / "holiday.jpg")
     (tmp_path / "drawn.unfinished.json").write_text("{}")
     assert may_be_drawn(tmp_path)
+
+
+def test_the_parts_of_drawn_faces_are_written_beside_them_under_their_numbers(
+    tmp_path: Path,
+) -> None:
+    write_drawn(tmp_path, "ffhq", SMALL, workers=1)
+    before = files(tmp_path)
+    write_parts(tmp_path, "parsing", SMALL, workers=1)
+    new = {name: data for name, data in files(tmp_path).items() if name not in before}
+    assert {name.removeprefix("parsing/") for name in new} == {
+        name.removeprefix("images1024x1024/") for name in before if name.endswith("png")
+    }
+    saved = np.asarray(Image.open(tmp_path / "parsing/65000/65001.png"))
+    assert np.array_equal(saved, draw_parts(*SMALL.shown(65_001), 32))
+    (tmp_path / "parsing/00000/00001.png").unlink()
+    (tmp_path / "parsing/00000/00002.png").write_bytes(b"mine")
+    write_parts(tmp_path, "parsing", SMALL, workers=1)
+    again = files(tmp_path)
+    assert again.pop("parsing/00000/00002.png") == b"mine"
+    assert again.items() <= (before | new).items()
+
+
+def test_parts_are_of_a_set_that_is_drawn_and_of_no_other(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no set of drawn faces in the layout of ffhq"):
+        write_parts(tmp_path, "parsing", SMALL)
+    write_drawn(tmp_path, "ffhq", SMALL, workers=1)
+    with pytest.raises(ValueError, match="another set or version"):
+        write_parts(tmp_path, "parsing", replace(SMALL, seed=1))

@@ -86,7 +86,8 @@ def write_run(
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     found = dict(scores or {"psnr": 30.0})
     head = {"experiment": experiment, "scale": scale, "n": n}
-    last = {"lpips": None, "comparable": "no" if small else "yes"}
+    last = {} if "lpips" in found else {"lpips": None}
+    last |= {"comparable": "no" if small else "yes"}
     rows = [
         head | {"method": "identity"} | dict.fromkeys(found, 20.0) | last,
         head | {"method": "output"} | found | last,

@@ -178,6 +178,7 @@ def test_the_shipped_claims_are_those_of_the_papers():
         "crn_ps",
         "crn_ins",
         "retouchformer_gamma0.1",
+        "ispl_sr16_ep_map",
         *(f"ispl_sr16_{variant}" for variant in ("unet", "unet_conv", "y0", "concat", "matrix")),
     }
     unnumbered = [claim for claim in claims if None in claim.printed]

@@ -30,7 +30,8 @@ def data_of(path: Path, *scale: str) -> pl.LightningDataModule:
 
 def check(batch: dict[str, Any], size: int) -> None:
     """That a batch of `size` samples is what the suite's networks may count on."""
-    assert set(batch) <= {*PICTURES, "name", "label", "degradation", "identity", "references"}
+    others = {"name", "label", "degradation", "identity", "references", "parsing"}
+    assert set(batch) <= {*PICTURES, *others}
     assert len(batch["name"]) == size
     assert all(isinstance(name, str) and name for name in batch["name"])
     pictures = [batch[key] for key in PICTURES if key in batch]
@@ -45,6 +46,11 @@ def check(batch: dict[str, Any], size: int) -> None:
         assert picture.min() >= 0
         assert picture.max() <= 1
         assert picture.std() > 0
+    if "parsing" in batch:
+        assert batch["parsing"].dtype == torch.float32
+        assert batch["parsing"].shape[::2] == shape[::2]
+        assert set(batch["parsing"].unique().tolist()) == {0.0, 1.0}
+        assert (batch["parsing"].sum(1) == 1).all()
     if "label" in batch:
         assert batch["label"].shape == (size, 3)
         assert batch["label"].dtype == torch.float32

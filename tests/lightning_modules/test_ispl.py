@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.lightning_modules.tiny import (
 
 TERMS, RECIPE = Terms(layers=(0.25, 0.5, 1.0)), Recipe()
 TWO_TIME_SCALES = Recipe((0.0, 0.9), 4.0)
-BATCHES = 10
+BATCHES, PARSED = 10, partial(EPMap, classes=2)
 Prior = Callable[[tuple[int, ...]], nn.Module]
 
 
@@ -248,9 +249,8 @@ def test_a_test_shows_subspaces_guidance_and_enlargements(tmp_path: Path) -> Non
     assert made.network.prior.channels == (6, 4)  # two levels
     with Image.open(tmp_path / "pictures" / "subspaces.png") as sheet:
         assert sheet.width == (1 + 2) * (192 + 4)
-    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    shown = ["enlargements.png", "strengths.png", "subspaces.png"]
-    assert names == ["closeup.png", *shown, "test.png"]
+    names = sorted(path.stem for path in (tmp_path / "pictures").iterdir())
+    assert names == ["closeup", "enlargements", "strengths", "subspaces", "test"]
 
 
 def test_holding_no_level_and_guiding_by_one_change_nothing() -> None:
@@ -273,9 +273,17 @@ def test_a_restored_face_is_in_range_and_single_precision() -> None:
 
 
 def test_parsing_maps_come_from_the_batch_and_are_asked_for(tmp_path: Path) -> None:
-    made = silent(module(prior=lambda widths: EPMap(widths, classes=2)))
+    made, image = module(prior=PARSED), torch.rand(1, 3, 12, 12)
     with pytest.raises(ValueError, match="guided by a face parsing map and got none"):
         trainer(tmp_path).fit(made, TinyData(1))
+    one, other = torch.eye(2)[:, None, :, None, None].expand(2, 1, 2, 12, 12)
+    restored = made.predict_step({"image": image, "target": image, "parsing": one}, 0).image
+    assert torch.equal(restored, made.restore({"image": 1 - image, "parsing": one}).image)
+    assert not torch.equal(restored, made.restore({"image": image, "parsing": other}).image)
+
+
+def test_pictures_of_images_alone_are_left_out_where_the_prior_needs_parsing() -> None:
+    assert (len(module().exhibits), len(module(prior=PARSED).exhibits)) == (4, 1)
 
 
 def test_as_many_layers_are_weighted_as_there_are_maps() -> None:

@@ -172,6 +172,19 @@ def test_the_steps_tell_what_was_drawn_and_intensity_ties_rain_to_haze():
     assert json.loads(json.dumps([dict(step.parameters) for step in drawn[0]]))
 
 
+def test_rain_comes_without_haze_and_haze_without_rain():
+    wet, veiled = (RainAndHaze(**{which: 0.0}) for which in ("beta", "density"))
+    clean = picture()
+    added = wet(clean, rng()).image.astype(int) - clean
+    assert added.min() == 0
+    assert added.max() > 20
+    seen = veiled(clean, rng())
+    air = 255 * float(seen.steps[1].parameters["airlight"])
+    before, after = (np.abs(shown.astype(int) - air) for shown in (clean, seen.image))
+    assert (after <= before + 1).all()
+    assert (before - after).max() > 20
+
+
 def test_the_same_generator_state_gives_the_same_weather_and_the_input_stays():
     image = picture()
     first, second = (RainAndHaze()(image, rng(3)) for _ in range(2))

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.drawing.face import DrawnFace, draw_face
+from datamodules.drawing.face import DrawnFace, draw_face, draw_parts
+from datamodules.drawing.parts import Part
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "drawn_faces.json"
 
@@ -85,3 +86,46 @@ def test_a_size_out_of_range_is_refused(size: int) -> None:
 def test_a_negative_number_is_refused() -> None:
     with pytest.raises(ValueError, match="must not be negative, got -1, 0 and 0"):
         draw_face(-1, 0, 32)
+
+
+SEEN = set(Part) - {Part.GLASSES, Part.HAT, Part.EARRING, Part.NECKLACE}
+
+
+def test_all_parts_that_a_drawn_face_can_have_are_named_in_some_face() -> None:
+    found = {int(part) for i in (3, 9, 13) for part in np.unique(draw_parts(i, 0, 96))}
+    assert found == SEEN
+
+
+@pytest.mark.parametrize("identity", [1, 3, 12, 17])
+def test_parts_lie_where_they_are_drawn(identity: int) -> None:
+    parts = draw_parts(identity, 0, 128)
+    rows, columns = np.indices(parts.shape)
+
+    def middle(part: Part) -> tuple[float, float]:
+        return rows[parts == part].mean(), columns[parts == part].mean()
+
+    heights = [middle(part)[0] for part in (Part.HAIR, Part.LEFT_BROW, Part.LEFT_EYE, Part.NOSE)]
+    heights += [middle(part)[0] for part in (Part.UPPER_LIP, Part.LOWER_LIP, Part.CLOTHES)]
+    assert heights == sorted(heights)
+    for left, right in ((Part.LEFT_EYE, Part.RIGHT_EYE), (Part.LEFT_BROW, Part.RIGHT_BROW)):
+        assert middle(left)[1] < middle(Part.NOSE)[1] < middle(right)[1]
+
+
+def test_the_whites_of_the_eyes_are_brighter_than_the_dark_skin_around_them() -> None:
+    face, parts = draw_face(3, 0, 256).clean.mean(2), draw_parts(3, 0, 256)
+    eyes = (parts == Part.LEFT_EYE) | (parts == Part.RIGHT_EYE)
+    assert np.percentile(face[eyes], 80) > 2 * face[parts == Part.SKIN].mean()
+    assert face[parts == Part.HAIR].mean() < 0.8 * face[parts == Part.BACKGROUND].mean()
+
+
+def test_the_parts_of_a_small_picture_are_those_of_the_large_one() -> None:
+    large, small = draw_parts(3, 0, 96), draw_parts(3, 0, 32)
+    assert small.dtype == np.uint8
+    assert np.array_equal(small, large[1::3, 1::3])
+
+
+def test_parts_are_refused_where_a_face_is() -> None:
+    with pytest.raises(ValueError, match="got 31"):
+        draw_parts(0, 0, 31)
+    with pytest.raises(ValueError, match="must not be negative"):
+        draw_parts(0, -1, 32)

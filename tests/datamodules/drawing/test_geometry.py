@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from datamodules.drawing.geometry import Surface, grid, head_surface, normals, outline
+from datamodules.drawing.geometry import Surface, grid, head_surface, normals, nose_cover, outline
 from datamodules.drawing.person import Person
 from datamodules.drawing.photograph import Photograph, Pose
 
@@ -72,3 +72,15 @@ def test_a_window_holds_its_box_and_little_more(surface: Surface) -> None:
 
 def test_a_box_outside_the_picture_gives_one_pixel(surface: Surface) -> None:
     assert surface.crop(surface.window((9.0, 9.0), (0.1, 0.1))).u.shape == (1, 1)
+
+
+def test_the_nose_covers_its_ridge_down_to_the_tip_and_widens_to_the_wings(
+    person: Person, shot: Photograph
+) -> None:
+    surface = head_surface(192, person, posed(shot))
+    nose = nose_cover(surface, person) >= 0.5
+    length = person.nose.length
+    assert all(nose[tuple(map(int, place(surface, 0.0, v)))] for v in (0.0, length - 0.02))
+    assert not any(nose[tuple(map(int, place(surface, 0.0, v)))] for v in (-0.2, length + 0.05))
+    widths = nose.sum(1)[nose.any(1)]
+    assert widths[-8:].max() > 1.3 * widths[:8].max()

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ops.nets.guidance import EP16x, EPMap, Guidance, Implicit
+from ops.nets.hifacegan import LipPrior
 from ops.nets.subspace import Concat, plain_convolution
 
 WIDTHS = (4, 6, 8)
@@ -87,6 +88,11 @@ def test_the_parsing_map_alone_guides() -> None:
     first, second = (prior(torch.rand(1, 3, 16, 16), parsing) for _ in range(2))
     assert torch.equal(first.start, second.start)
     assert torch.equal(first.maps[-1], parsing)
+
+
+def test_only_the_prior_of_parsing_maps_needs_one() -> None:
+    priors = (Implicit, EP16x, EPMap, LipPrior)
+    assert [prior.needs_parsing for prior in priors] == [False, False, True, False]
 
 
 def test_a_missing_parsing_map_is_named() -> None:
