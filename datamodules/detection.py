@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ops.nets.weights import verify
+
 VARIABLE = "VISAGIST_YUNET"
 SIDES = (640, 320, 1280)  # YuNet sees faces of 10 to 300 px: close-ups need 320, crowds 1280
 
@@ -37,6 +39,7 @@ def find_detector(given: Path | None) -> Path:
 
     Raises:
         FileNotFoundError: if neither is set, or the file is not there.
+        ValueError: if a file of a known name has another hash.
     """
     named = given or os.environ.get(VARIABLE)
     source = (
@@ -49,6 +52,7 @@ def find_detector(given: Path | None) -> Path:
     path = Path(named)
     if not path.is_file():
         raise FileNotFoundError(f"no face detector at {path}; {source}")
+    verify(path)
     return path
 
 

@@ -11,6 +11,7 @@ from experiments.settings import SettingsError
 
 COMPONENTS = "components.csv"
 FOLDER = "report"  # below the folder of runs
+LONGEST = 120  # characters of a picture's name; file systems take 255 bytes
 
 
 def read_improvement(path: Path) -> dict[int, float]:
@@ -58,7 +59,7 @@ def curves_of(groups: Mapping[str, Repeats]) -> dict[str, list[float]]:
 
 def file_name(words: Sequence[str], taken: Sequence[str]) -> str:
     """The name of a picture that these words tell, and that is none of those taken."""
-    plain = re.sub(r"[^a-z0-9.]+", "_", "_".join(words).lower()).strip("_.") or "runs"
+    plain = re.sub(r"[^a-z0-9.]+", "_", "_".join(words).lower())[:LONGEST].strip("_.") or "runs"
     name, count = f"{plain}.png", 1
     while name in taken:
         count += 1

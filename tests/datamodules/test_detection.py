@@ -86,3 +86,10 @@ def test_a_close_up_that_fills_the_picture_is_found(detector, portrait):
 def test_a_picture_of_another_type_is_refused(detector):
     with pytest.raises(ValueError, match="float64"):
         detector(np.zeros((64, 64, 3)))
+
+
+def test_a_file_of_a_known_name_with_other_contents_is_refused(tmp_path):
+    wrong = tmp_path / "face_detection_yunet_2023mar.onnx"
+    wrong.write_bytes(b"something else")
+    with pytest.raises(ValueError, match="has sha256 .*, expected 8f2383e4"):
+        find_detector(wrong)
