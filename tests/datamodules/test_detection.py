@@ -91,5 +91,5 @@ def test_a_picture_of_another_type_is_refused(detector):
 def test_a_file_of_a_known_name_with_other_contents_is_refused(tmp_path):
     wrong = tmp_path / "face_detection_yunet_2023mar.onnx"
     wrong.write_bytes(b"something else")
-    with pytest.raises(ValueError, match="has sha256 .*, expected 8f2383e4"):
+    with pytest.raises(ValueError, match=r"has sha256 .*, expected 8f2383e4"):
         find_detector(wrong)
