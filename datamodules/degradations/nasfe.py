@@ -135,8 +135,8 @@ class NasfeDegradation(Degradation):
         conditions: which degradations come together; one is drawn, all equally likely. The paper
             does not list them; these are those of its five test sets.
         low_light: range of the factor r (Section 4).
-        cameras: one is drawn; by default sRGB ones with the four patterns of colour filters. Their
-            noise holds the ranges of sigma_s and sigma_c.
+        cameras: one is drawn; none given are `CAMERAS`, sRGB ones with the four patterns of colour
+            filters. Their noise holds the ranges of sigma_s and sigma_c.
 
     Raises:
         ValueError: if there is no condition or no camera, or a range is out of bounds.
@@ -145,10 +145,10 @@ class NasfeDegradation(Degradation):
     bank: KernelBank = field(default_factory=KernelBank)
     conditions: Sequence[Condition] = CONDITIONS
     low_light: tuple[float, float] = (0.05, 0.5)
-    cameras: Sequence[Camera] = CAMERAS
+    cameras: Sequence[Camera] | None = None  # a default of objects could not be written as YAML
 
     def __post_init__(self) -> None:
-        if not self.conditions or not self.cameras:
+        if not self.conditions or not self.possible_cameras:
             raise ValueError("name at least one condition and one camera")
         if unknown := {part for condition in self.conditions for part in condition} - KNOWN:
             raise ValueError(f"a condition is made of {sorted(KNOWN)}, got {sorted(unknown)}")
@@ -156,10 +156,16 @@ class NasfeDegradation(Degradation):
         if not 0 < low <= high <= 1:
             raise ValueError(f"low_light must be in order in (0, 1], got {self.low_light}")
 
+    @property
+    def possible_cameras(self) -> Sequence[Camera]:
+        """Those of which one is drawn."""
+        return CAMERAS if self.cameras is None else self.cameras
+
     def __call__(self, image: Image, generator: np.random.Generator) -> Degraded:
         """`image` under a condition drawn, with numbers drawn."""
         condition = self.conditions[int(generator.integers(len(self.conditions)))]
-        camera = self.cameras[int(generator.integers(len(self.cameras)))]
+        cameras = self.possible_cameras
+        camera = cameras[int(generator.integers(len(cameras)))]
         return apply(image, self.setting(condition, camera, generator), generator, camera)
 
     def setting(

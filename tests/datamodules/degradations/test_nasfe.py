@@ -162,7 +162,7 @@ def test_the_noise_of_the_sensor_has_its_variance_in_light_where_a_colour_was_me
 
 def test_noise_gives_no_colour_cast():
     image = np.full((200, 200, 3), 150, np.uint8)
-    for camera in NasfeDegradation().cameras:
+    for camera in NasfeDegradation().possible_cameras:
         setting = Setting(r=0.3, sigma_s=0.1, sigma_c=0.05)
         seen = apply(image, setting, np.random.default_rng(0), camera).image
         red, green, blue = seen.mean((0, 1))
@@ -255,7 +255,7 @@ def test_settings_in_yaml_make_the_degradation():
 def test_settings_left_out_in_yaml_are_the_defaults():
     degrade, default = built(), NasfeDegradation()
     assert (degrade.bank, degrade.low_light) == (default.bank, default.low_light)
-    assert tuple(degrade.cameras) == tuple(default.cameras)
+    assert tuple(degrade.possible_cameras) == tuple(default.possible_cameras)
     assert [tuple(condition) for condition in degrade.conditions] == list(CONDITIONS)
 
 
