@@ -25,6 +25,7 @@ IMMATERIAL = (
     "wandb",
     "checkpoint_every",
     "trainer.log_every_n_steps",
+    "trainer.val_check_interval",
     "data.init_args.loading.workers",
     "data.init_args.loading.verify",
 )

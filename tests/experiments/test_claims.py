@@ -176,7 +176,11 @@ def test_the_shipped_claims_are_those_of_the_papers():
     told = {paper_of(claim.experiment) for claim in claims}
     assert told >= {"Makeup-Go", "RetouchFormer", "ISPL", "NASFE"}
     unnumbered = [claim for claim in claims if None in claim.printed]
-    printed_nowhere = {"soft_iou", "frechet_own", "identity_second"}  # ours, in place of what the papers measured
+    printed_nowhere = {
+        "soft_iou",
+        "frechet_own",
+        "identity_second",
+    }  # ours, in place of what the papers measured
     assert {claim.metric for claim in unnumbered} <= printed_nowhere
     assert describe("crn_mt")[1]["test/ari"] == 60.5
 
