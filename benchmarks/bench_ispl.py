@@ -67,6 +67,6 @@ def costs(net: nn.Module) -> dict[str, object]:
 
 def run() -> list[Row]:
     """Each variant against plain convolutions in float32."""
-    rows = compare("benchmarks.bench_ispl", cases(), 2, BASELINE)
+    rows = compare("benchmarks.bench_ispl", cases(), 1, BASELINE)
     found = {name: costs(net) for name, net in networks().items()}
     return [dataclasses.replace(row, extras=found[row.name.removesuffix(HALF)]) for row in rows]

@@ -30,14 +30,21 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def roots_of(name: str, drawn: Path) -> list[str]:
-    """The settings that have all runs on one kind of data set share what is drawn."""
+    """The settings that have all runs on equal data sets share what is drawn."""
     data = load_chain(name, "smoke").settings["data"]
     if "root" in data["init_args"]:
-        return [f"--data.init_args.root={drawn / data['class_path']}"]
+        return [f"--data.init_args.root={drawn / folder_of(data)}"]
     return [  # one set to train on, another to test on
-        f"--data.init_args.{side}.init_args.root={drawn / each['class_path']}"
+        f"--data.init_args.{side}.init_args.root={drawn / folder_of(each)}"
         for side, each in data["init_args"].items()
+        if isinstance(each, dict)
     ]
+
+
+def folder_of(data: dict) -> str:
+    """A name for all sets of one class that are drawn alike."""
+    draw = data["init_args"].get("draw") or {}
+    return "_".join([data["class_path"], *(f"{key}{value}" for key, value in draw.items())])
 
 
 @pytest.fixture
