@@ -18,6 +18,8 @@ METRICS = (
     "niqe",
     "soft_iou",
     "ari",
+    "loss",
+    "distance",
 )
 JUDGED = ("identity", "fed", "frechet", "top1", "top5")  # followed by a judge's name
 SIGNS = {"above": 1, "below": -1}

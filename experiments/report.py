@@ -11,6 +11,7 @@ from experiments.curves import FOLDER, curves_of, draw, file_name
 from experiments.plane import planes_section
 from experiments.protocols import protocols_section
 from experiments.repeats import Run, find_runs, repeats_of
+from experiments.scatter import scatter_section
 from experiments.settings import SettingsError, runs_folder
 from experiments.tables import markdown
 from experiments.verdicts import claims_section
@@ -43,7 +44,11 @@ def main() -> int:
     chapters = chapters_of(repeats)
     for chapter in chapters:
         parts += [*chapter.sections(), *claims_section(chapter), *protocols_section(chapter)]
-        parts += [*_figures(chapter, base), *planes_section(chapter, base)]
+        parts += [
+            *_figures(chapter, base),
+            *planes_section(chapter, base),
+            *scatter_section(chapter, base),
+        ]
     parts += [_runs_section(chapters, base), *_left_out_section(left_out)]
     text = "\n".join(parts)
     (base / "report.md").write_text(text, encoding="utf-8")

@@ -189,4 +189,5 @@ def test_every_metric_that_can_be_claimed_is_one_that_a_table_has():
     scores = Scores(masked=True, basis=ComponentBasis.empty(3, "per_channel"))
     columns = {*scores.output.means, "inside", "outside", "ari"}
     given = {"ms_ssim", "lpips", "niqe", "fid"}  # by what `Measures` is told
-    assert set(METRICS) == (columns | given) - {"seconds"}
+    of_inversion = {"loss", "distance"}
+    assert set(METRICS) == (columns | given | of_inversion) - {"seconds"}

@@ -1,0 +1,151 @@
+"""Where the guiding images of an inversion come from (inversion paper, Section 2)."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.images import UnreadableImage, read_image
+from datamodules.index import SUFFIXES
+from datamodules.photographs import Photographs
+from datamodules.reading import Frame, Picture
+
+
+class Guide(ABC):
+    """Gives every photograph whose embedding is inverted an image that guides the inversion."""
+
+    @abstractmethod
+    def prepare(self, training: Photographs, frame: Frame) -> None:
+        """Reads what all photographs share; called before `of`.
+
+        Args:
+            training: photographs of people to train on.
+            frame: brings any picture to the size of the others.
+        """
+
+    @abstractmethod
+    def of(self, photographs: Photographs, i: int, generator: np.random.Generator) -> Picture:
+        """The guide of photograph `i`; all randomness comes from `generator`."""
+
+
+class AverageFace(Guide):
+    """The mean of aligned faces of people to train on, the same for every target.
+
+    The paper takes average faces that were published for research (its reference 18).
+
+    Args:
+        people: the first of them by name, with one photograph each.
+
+    Raises:
+        ValueError: if `people` is below 1.
+    """
+
+    def __init__(self, people: int = 100) -> None:
+        if people < 1:
+            raise ValueError(f"people must be 1 or more, got {people}")
+        self._count = people
+        self._face: Picture | None = None
+
+    def prepare(self, training: Photographs, frame: Frame) -> None:
+        """Takes the mean, unless it is there.
+
+        Raises:
+            ValueError: if there is nobody to train on.
+        """
+        if self._face is not None:
+            return
+        if not len(training):
+            raise ValueError("an average face needs people to train on, got none")
+        firsts = np.unique(np.asarray(training.people), return_index=True)[1][: self._count]
+        total = np.zeros(training.picture(0).shape)
+        for i in firsts:
+            total += training.picture(int(i))
+        self._face = (total / len(firsts)).round().astype(np.uint8)
+
+    def of(self, photographs: Photographs, i: int, generator: np.random.Generator) -> Picture:
+        """The mean face."""
+        assert self._face is not None, "prepare comes first"
+        return self._face
+
+
+class OneImage(Guide):
+    """A picture from a file, the same for every target.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._picture: Picture | None = None
+
+    def prepare(self, training: Photographs, frame: Frame) -> None:
+        """Reads the file.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            UnreadableImage: if it is no picture.
+        """
+        if not self._path.is_file():
+            raise FileNotFoundError(f"there is no guiding image {self._path}")
+        self._picture = frame(read_image(self._path))
+
+    def of(self, photographs: Photographs, i: int, generator: np.random.Generator) -> Picture:
+        """The picture."""
+        assert self._picture is not None, "prepare comes first"
+        return self._picture
+
+
+class AnotherPerson(Guide):
+    """A photograph of somebody else of the same split, drawn for each target."""
+
+    def prepare(self, training: Photographs, frame: Frame) -> None:
+        """Nothing."""
+
+    def of(self, photographs: Photographs, i: int, generator: np.random.Generator) -> Picture:
+        """A photograph of somebody else.
+
+        Raises:
+            ValueError: if all photographs are of one person.
+        """
+        people = np.asarray(photographs.people)
+        others = np.flatnonzero(people != people[i])
+        if not len(others):
+            raise ValueError(
+                f"{photographs.name(i)} has nobody else beside it who could be its guide: add "
+                "people, or take another guide"
+            )
+        return photographs.picture(int(generator.choice(others)))
+
+
+class Frames(Guide):
+    """The pictures of a folder, such as the frames of a clip (Section 5.2 has 70), drawn at random.
+
+    Args:
+        folder: holds the pictures.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+        self._frames: list[Picture] = []
+
+    def prepare(self, training: Photographs, frame: Frame) -> None:
+        """Reads them all.
+
+        Raises:
+            FileNotFoundError: if there is no folder.
+            ValueError: if it holds no picture, or something of a picture's name that is none.
+        """
+        if self._frames:
+            return
+        if not self._folder.is_dir():
+            raise FileNotFoundError(f"there is no folder of guiding frames {self._folder}")
+        files = sorted(self._folder.iterdir())
+        paths = [path for path in files if path.suffix.lower() in SUFFIXES]
+        if not paths:
+            raise UnreadableImage(f"{self._folder}: holds no picture to guide by")
+        self._frames = [frame(read_image(path)) for path in paths]
+
+    def of(self, photographs: Photographs, i: int, generator: np.random.Generator) -> Picture:
+        """One of the frames."""
+        return self._frames[int(generator.integers(len(self._frames)))]
