@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ops.nets.genotype import Edge, Genotype
-from ops.nets.operators import NAMES, OPERATORS, collector
+from ops.nets.operators import NAMES, OPERATORS, collector, unit_power
 
 SPREAD = 1e-3  # of fresh alphas, as in DARTS: all operators weigh the same at first
 
@@ -98,12 +98,12 @@ class SearchCell(nn.Module):
         weights: Float[Tensor, "edges operators"],
     ) -> Float[Tensor, "b c h w"]:
         """The cell's output; `weights` has a row for each edge, each summing to 1."""
-        states, rows = [previous, before], weights.unbind()
+        states, rows = [unit_power(previous), unit_power(before)], weights.unbind()
         for block in range(self.blocks):
             total = torch.zeros_like(previous)
             for source, edge in enumerate(edges_of(block)):
                 total = total + self._through(self.edges[edge], states[source], rows[edge])
-            states.append(total)
+            states.append(unit_power(total))
         return self.collect(torch.cat(states[2:], dim=1))
 
     def _through(self, edge: nn.Module, x: Tensor, weights: Tensor) -> Tensor:

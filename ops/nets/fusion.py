@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ops.nets.genotype import Genotype
-from ops.nets.operators import Res2Block, collector, operator
+from ops.nets.operators import Res2Block, collector, operator, unit_power
 
 
 class FusionEdge(nn.Module):
@@ -60,9 +60,10 @@ class FusionCell(nn.Module):
         self, previous: Float[Tensor, "b c h w"], before: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"]:
         """The cell's output from those of the previous cell and of the one before it."""
-        states, edges = [previous, before], iter(self.edges)
+        states, edges = [unit_power(previous), unit_power(before)], iter(self.edges)
         for first, second in self.sources:
-            states.append(next(edges)(states[first]) + next(edges)(states[second]))
+            total = next(edges)(states[first]) + next(edges)(states[second])
+            states.append(unit_power(total))
         return self.collect(torch.cat(states[2:], dim=1))
 
 

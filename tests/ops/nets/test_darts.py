@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from ops.nets.darts import MixedOp, SearchCell, SearchNetwork, edges_of
 from ops.nets.genotype import Edge, Genotype
-from ops.nets.operators import NAMES
+from ops.nets.operators import NAMES, unit_power
 
 
 def small(**settings):
@@ -52,9 +52,10 @@ def test_a_cell_is_the_equations_4_and_6():
     cell = SearchCell(4, blocks=2, checkpointing=False)
     previous, before = torch.randn(2, 1, 4, 6, 5)
     weights = torch.randn(5, 11).softmax(1)
-    first = cell.edges[0](previous, weights[0]) + cell.edges[1](before, weights[1])
-    inputs = (previous, before, first)
-    second = sum(cell.edges[2 + j](inputs[j], weights[2 + j]) for j in range(3))
+    inputs = [unit_power(previous), unit_power(before)]
+    first = unit_power(sum(cell.edges[j](inputs[j], weights[j]) for j in range(2)))
+    inputs.append(first)
+    second = unit_power(sum(cell.edges[2 + j](inputs[j], weights[2 + j]) for j in range(3)))
     wanted = cell.collect(torch.cat([first, second], 1))
     torch.testing.assert_close(cell(previous, before, weights), wanted)
 
@@ -157,6 +158,13 @@ def test_a_searched_network_level_mixes_what_was_there_before_and_keeps_the_stro
     weights = network.alphas.softmax(1)
     first = network.cells[0](x, x, weights)
     torch.testing.assert_close(network(x), network.cells[2](first, x, weights))
+
+
+def test_blocks_in_a_row_neither_grow_nor_fade():
+    cell, x = SearchCell(4, blocks=6, checkpointing=False), torch.randn(1, 4, 12, 10)
+    weights = F.one_hot(torch.full((len(cell.edges),), NAMES.index("deveiling")), 11).float()
+    with torch.no_grad():
+        assert cell(100 * x, 100 * x, weights).std() < 5
 
 
 def test_cells_in_a_row_neither_grow_nor_fade():

@@ -4,7 +4,7 @@ import torch
 from ops.nets.darts import SearchNetwork, edges_of
 from ops.nets.fusion import FusionCell, FusionEdge, FusionNetwork, Res2Fusion
 from ops.nets.genotype import Edge, Genotype
-from ops.nets.operators import NAMES, Res2Block
+from ops.nets.operators import NAMES, Res2Block, unit_power
 
 CELL = Genotype(
     (
@@ -66,9 +66,10 @@ def test_an_edge_scales_and_shifts_what_its_operator_gives():
 def test_a_cell_adds_the_two_edges_of_each_block():
     cell = FusionCell(CELL, 4)
     previous, before = torch.randn(2, 1, 4, 6, 5)
-    first = cell.edges[0](previous) + cell.edges[1](before)
-    second = cell.edges[2](before) + cell.edges[3](first)
-    third = cell.edges[4](previous) + cell.edges[5](second)
+    a, b = unit_power(previous), unit_power(before)
+    first = unit_power(cell.edges[0](a) + cell.edges[1](b))
+    second = unit_power(cell.edges[2](b) + cell.edges[3](first))
+    third = unit_power(cell.edges[4](a) + cell.edges[5](second))
     wanted = cell.collect(torch.cat([first, second, third], 1))
     torch.testing.assert_close(cell(previous, before), wanted)
 

@@ -9,12 +9,12 @@ from ops.nets.operators import (
     SelfAttention,
     Skip,
     Zero,
-    collector,
     dilated_3,
     dilated_5,
     operator,
     separable_3,
     separable_5,
+    unit_power,
 )
 
 
@@ -144,7 +144,8 @@ def test_an_operator_that_cannot_be_made_is_refused_in_a_sentence(name, channels
         operator(name, channels)
 
 
-def test_a_loud_block_counts_no_more_than_a_quiet_one_in_the_output_of_a_cell():
-    collect, maps = collector(2, 4), torch.randn(1, 8, 6, 6)
-    louder = torch.cat([100 * maps[:, :4], maps[:, 4:]], 1)
-    torch.testing.assert_close(collect(louder), collect(maps), rtol=1e-3, atol=1e-3)
+def test_features_are_handed_on_at_unit_power_however_loud_they_are():
+    maps = torch.randn(2, 8, 6, 6)
+    torch.testing.assert_close(unit_power(100 * maps + 7), unit_power(maps), rtol=1e-3, atol=1e-3)
+    power = unit_power(maps).square().mean((1, 2, 3))
+    torch.testing.assert_close(power, torch.ones(2), rtol=1e-3, atol=0)
