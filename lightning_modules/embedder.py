@@ -11,8 +11,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lightning_modules.checkpoints import CheckpointError, read_checkpoint
 from lightning_modules.figures import save_figure
+from lightning_modules.pretrained import load_part
 from lightning_modules.run import Run
 from ops.losses.metric_learning import ArcFace, SemiHardTriplet
 from ops.metrics.verification import (
@@ -240,21 +240,7 @@ def trained_embedder(network: Embedder, checkpoint: Path) -> FrozenEmbedder:
     Raises:
         CheckpointError: if the file is missing, damaged, of another method or another network.
     """
-    state = read_checkpoint(checkpoint)
-    method = state.get("visagist", {}).get("method")
-    if method != FaceEmbedding.__name__:
-        raise CheckpointError(f"{checkpoint} is of {method}, not of a face embedder")
-    prefix = "network."
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in state["state_dict"].items()
-        if name.startswith(prefix)
-    }
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        line = " ".join(str(error).split())
-        raise CheckpointError(f"{checkpoint} holds another network: {line[:200]}") from error
+    load_part(network, checkpoint, FaceEmbedding.__name__, "network")
     network.comparable = True
     network.origin = f"{network.origin}, {origin(checkpoint)}"
     return network.frozen()

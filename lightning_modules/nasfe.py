@@ -15,6 +15,7 @@ from lightning_modules.enhancement import PRINTED, Enhancement, References, Term
 from lightning_modules.measures import Measures
 from lightning_modules.pretrained import load_part
 from lightning_modules.restoration import Restoration
+from lightning_modules.schedules import constant
 from ops.nets.degradation_classifier import DegradationClassifier
 from ops.nets.fusion import FusionNetwork
 from ops.nets.genotype import Genotype
@@ -122,11 +123,6 @@ class FaceEnhancement(Training):
         """Adam, for the classifier too where it is trained along."""
         further = self.classifier.parameters() if self.enhancement.classifies else ()
         return [torch.optim.Adam([*self.network.parameters(), *further], self.learning_rate)]
-
-
-def constant(_: float) -> float:
-    """1 at any time of the run."""
-    return 1.0
 
 
 def searched_fusion(genotype: Path, channels: int = 32, cells: int = 4) -> FusionNetwork:

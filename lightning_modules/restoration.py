@@ -18,34 +18,6 @@ from ops.losses.relativistic import relativistic_discriminator, relativistic_gen
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
-class Stairs:
-    """A learning rate that stays as it is between steps; a schedule as in `schedules`.
-
-    Attributes:
-        starts: at which shares of the run a step is taken, ascending.
-        factors: on the first rate from there on, as many as starts.
-
-    Raises:
-        ValueError: if there are not as many of one as of the other, or starts do not ascend.
-    """
-
-    starts: tuple[float, ...]
-    factors: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.starts) != len(self.factors) or list(self.starts) != sorted(self.starts):
-            raise ValueError(
-                "each step needs an ascending start and a factor, "
-                f"got {self.starts} and {self.factors}"
-            )
-
-    def __call__(self, progress: float) -> float:
-        """The factor at this share of the run."""
-        taken = sum(progress >= start for start in self.starts)
-        return (1.0, *self.factors)[taken]
-
-
 class Game(Protocol):
     """What the network and a discriminator play for."""
 
@@ -120,7 +92,7 @@ class Restoration(Training):
         learning_rate: at the start; falls along the schedule.
         clip_norm: largest norm of the gradient; 0 leaves it as it is.
         measures: what its tables hold beside PSNR and SSIM.
-        schedule: of the learning rate, such as `Stairs`.
+        schedule: of the learning rate, see `lightning_modules.schedules`.
     """
 
     def __init__(
@@ -175,7 +147,7 @@ class AdversarialRestoration(Training):
         max_batches: batches in the whole run.
         learning_rate: of Adam, for both players; falls along the schedule.
         measures: what its tables hold beside PSNR and SSIM.
-        schedule: of the learning rate, such as `Stairs`.
+        schedule: of the learning rate, see `lightning_modules.schedules`.
     """
 
     players = ("generator", "discriminator")

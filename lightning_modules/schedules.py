@@ -1,6 +1,7 @@
 """Learning rates over a run: the factor on the first one, by the share of the run that is done."""
 
 import math
+from dataclasses import dataclass
 
 
 def cosine(progress: float) -> float:
@@ -23,3 +24,36 @@ def held_then_linear(progress: float) -> float:
     ISPL's 30 epochs at a constant rate and 20 of decay (Section 4.1), batch by batch.
     """
     return min(1.0, (1 - progress) / (1 - 0.6))
+
+
+def constant(_: float) -> float:
+    """1 at any time of the run."""
+    return 1.0
+
+
+@dataclass(frozen=True)
+class Stairs:
+    """A learning rate that stays as it is between steps.
+
+    Attributes:
+        starts: at which shares of the run a step is taken, ascending.
+        factors: on the first rate from there on, as many as starts.
+
+    Raises:
+        ValueError: if there are not as many of one as of the other, or starts do not ascend.
+    """
+
+    starts: tuple[float, ...]
+    factors: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.starts) != len(self.factors) or list(self.starts) != sorted(self.starts):
+            raise ValueError(
+                "each step needs an ascending start and a factor, "
+                f"got {self.starts} and {self.factors}"
+            )
+
+    def __call__(self, progress: float) -> float:
+        """The factor at this share of the run."""
+        taken = sum(progress >= start for start in self.starts)
+        return (1.0, *self.factors)[taken]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lightning_modules.architecture import ArchitectureRecord
 from lightning_modules.base import Restored, Training
 from lightning_modules.enhancement import PRINTED, Enhancement, References, Terms
-from lightning_modules.nasfe import Pretrained, constant
+from lightning_modules.nasfe import Pretrained
+from lightning_modules.schedules import constant
 from ops.losses.unrolled import unrolled_gradient, with_gradient
 from ops.nets.darts import SearchNetwork
 from ops.nets.degradation_classifier import DegradationClassifier

@@ -161,7 +161,7 @@ def test_a_checkpoint_of_another_method_is_refused(whole: Path, tmp_path: Path) 
     state = read_checkpoint(whole / CHECKPOINT)
     state["visagist"]["method"] = "Other"
     write_checkpoint(state, tmp_path / "other.ckpt")
-    with pytest.raises(CheckpointError, match=r"other\.ckpt is of Other, not of a face embedder"):
+    with pytest.raises(CheckpointError, match=r"other\.ckpt is of Other, not of FaceEmbedding"):
         trained_embedder(module().network, tmp_path / "other.ckpt")
 
 

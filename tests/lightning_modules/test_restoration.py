@@ -18,9 +18,9 @@ from lightning_modules.restoration import (
     Plain,
     RelativisticAverage,
     Restoration,
-    Stairs,
     Terms,
 )
+from lightning_modules.schedules import Stairs
 from ops.nets.dncnn import DnCNN
 from ops.nets.features import RandomFeatures
 from ops.nets.image_discriminator import ImageDiscriminator
@@ -223,19 +223,6 @@ def test_adam_has_the_moments_and_the_rate_the_schedule_given(tmp_path: Path) ->
     made.step = watched  # type: ignore[method-assign]
     trainer(tmp_path).fit(made, TinyData())
     assert rates == [(1e-4, 0.5, 0.9)] * 2 + [(2.5e-5, 0.5, 0.9)] * 2
-
-
-def test_stairs_hold_their_factor_from_each_start_on() -> None:
-    stairs = Stairs((0.25, 0.5), (0.5, 2.0))
-    shares = (0, 0.2499, 0.25, 0.4999, 0.5, 1)
-    assert [stairs(share) for share in shares] == [1, 1, 0.5, 0.5, 2, 2]
-    assert Stairs((), ())(0.7) == 1
-
-
-@pytest.mark.parametrize("starts", [(0.5,), (0.5, 0.25)])
-def test_stairs_that_do_not_ascend_or_lack_a_factor_are_refused(starts: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="an ascending start and a factor, got"):
-        Stairs(starts, (0.5, 0.1))
 
 
 @METHODS

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from lightning_modules.schedules import cosine, held_then_linear, polynomial
+from lightning_modules.schedules import Stairs, constant, cosine, held_then_linear, polynomial
 
 
 @pytest.mark.parametrize("schedule", [cosine, polynomial])
@@ -22,3 +22,20 @@ def test_the_rate_is_held_for_thirty_of_fifty_epochs_and_then_falls_along_a_line
     factors = [held_then_linear(epoch / 50) for epoch in range(51)]
     assert factors[:31] == [1.0] * 31
     assert factors[30:] == pytest.approx([1 - k / 20 for k in range(21)])
+
+
+def test_stairs_hold_their_factor_from_each_start_on() -> None:
+    stairs = Stairs((0.25, 0.5), (0.5, 2.0))
+    shares = (0, 0.2499, 0.25, 0.4999, 0.5, 1)
+    assert [stairs(share) for share in shares] == [1, 1, 0.5, 0.5, 2, 2]
+    assert Stairs((), ())(0.7) == 1
+
+
+@pytest.mark.parametrize("starts", [(0.5,), (0.5, 0.25)])
+def test_stairs_that_do_not_ascend_or_lack_a_factor_are_refused(starts: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="an ascending start and a factor, got"):
+        Stairs(starts, (0.5, 0.1))
+
+
+def test_a_constant_rate_is_one_all_along():
+    assert [constant(share) for share in (0, 0.5, 1)] == [1, 1, 1]
