@@ -28,18 +28,19 @@ endif
 endif
 endif
 
-# Options that every run takes; `draw` is what the demo and smoke scales make their data by.
+# Options that every run takes.
 OPTIONS = $(if $(SCALE),--scale=$(SCALE)) $(if $(RUN),--run=$(RUN)) \
 	$(if $(DEVICES),--trainer.devices=$(DEVICES)) $(if $(NODES),--trainer.num_nodes=$(NODES)) \
-	$(if $(DATA_ROOT),--data.init_args.root=$(DATA_ROOT) --data.init_args.draw=null)
+	$(if $(DATA_ROOT),--root=$(DATA_ROOT))
 
 .DEFAULT_GOAL := help
-.PHONY: help install train validate evaluate predict data prepare show show-data list weights report sweep \
-	bench claims check test format layers clean
+.PHONY: help install train validate evaluate predict restore export demo transfer data prepare show show-data \
+	list weights report claims sweep bench kills docs check test format layers clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
-	@echo "Variables: EXP SCALE RUN RESUME DEVICES NODES DATA_ROOT RUNS CKPT SET FROM TO SIZE FORMAT SWEEP LOCAL TUNED ARGS"
+	@echo "Variables: EXP SCALE RUN RESUME DEVICES NODES DATA_ROOT RUNS CKPT ON IN OUT FACE ALIGNED SET FROM TO SIZE FORMAT"
+	@echo "           PAPER SEEDS SWEEP LOCAL TUNED ARGS"
 
 install: $(READY) ## make .venv from constraints.txt
 
@@ -55,11 +56,23 @@ train: $(READY) ## train EXP and evaluate its final weights (SCALE=demo|smoke, R
 validate: $(READY) ## score a trained EXP on the validation split
 	@$(RUN_IT) validate $(EXP) $(OPTIONS) $(if $(CKPT),--ckpt=$(CKPT)) $(ARGS)
 
-evaluate: $(READY) ## score a trained EXP on the test split (CKPT=last|best|path)
-	@$(RUN_IT) test $(EXP) $(OPTIONS) $(if $(CKPT),--ckpt=$(CKPT)) $(ARGS)
+evaluate: $(READY) ## score a trained EXP on the test split (CKPT=last|best|path, ON=data of configs/data)
+	@$(RUN_IT) test $(EXP) $(OPTIONS) $(if $(CKPT),--ckpt=$(CKPT)) $(if $(ON),--on=$(ON)) $(ARGS)
 
 predict: $(READY) ## write the answers of a trained EXP as pictures
 	@$(RUN_IT) predict $(EXP) $(OPTIONS) $(if $(CKPT),--ckpt=$(CKPT)) $(ARGS)
+
+restore: $(READY) ## restore photographs, folders and clips by a trained run: CKPT IN OUT (ALIGNED=1 for crops)
+	@$(RUN_IT) restore --ckpt=$(CKPT) --in='$(IN)' --out=$(OUT) $(if $(filter 1,$(ALIGNED)),--aligned) $(ARGS)
+
+export: $(READY) ## write a trained network for use elsewhere: CKPT FORMAT=onnx|torchscript|pt2|safetensors TO
+	@$(RUN_IT) export --ckpt=$(CKPT) --format=$(FORMAT) $(if $(TO),--to=$(TO)) $(ARGS)
+
+demo: $(READY) ## a page in the browser to try a trained network on: CKPT
+	@$(RUN_IT) demo --ckpt=$(CKPT) $(ARGS)
+
+transfer: $(READY) ## put a photograph's embedding on the faces of a clip: CKPT FACE IN OUT
+	@$(RUN_IT) transfer --ckpt=$(CKPT) --face=$(FACE) --in=$(IN) --out=$(OUT) $(ARGS)
 
 data: $(READY) ## draw a made-up data set: SET=ffhqr TO=folder SIZE=128
 	@$(PY) -m experiments data --set=$(SET) --to=$(or $(TO),data/$(SET)_drawn) $(if $(SIZE),--size=$(SIZE)) $(ARGS)
@@ -90,8 +103,14 @@ sweep: $(READY) ## run a W&B sweep file: SWEEP=file, LOCAL=1 without a server
 bench: $(READY) ## measure the kernels against their baselines
 	@$(TUNING) $(PY) -m benchmarks $(ARGS)
 
-claims: $(READY) ## runs killed in many places, against a whole one
-	@$(TUNING) $(PY) -m benchmarks claims $(ARGS)
+claims: $(READY) ## train what a paper's claims are judged by, then report: PAPER=crn SCALE SEEDS=3
+	@$(RUN_IT) claims --paper=$(PAPER) $(if $(SEEDS),--seeds=$(SEEDS)) $(OPTIONS) $(ARGS)
+
+kills: $(READY) ## runs killed in many places, against a whole one
+	@$(TUNING) $(PY) -m benchmarks kills $(ARGS)
+
+docs: $(READY) ## build the pages of docs/ into site/
+	@$(VENV)/bin/mkdocs build --strict --quiet
 
 check: $(READY) layers ## formatting, lint, types, layers and tests, as in CI
 	@$(VENV)/bin/ruff format --check .

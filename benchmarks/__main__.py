@@ -120,7 +120,7 @@ def measure(name: str) -> None:
 def main() -> None:
     """The command line; the two options are how the runner calls itself in fresh processes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", help="benchmarks to run (default: all), or claims")
+    parser.add_argument("names", nargs="*", help="benchmarks to run (default: all), or kills")
     parser.add_argument("--rows", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--peak", nargs=2, metavar=("MODULE", "CASE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -129,8 +129,8 @@ def main() -> None:
 
         torch.set_num_threads(1)
         print(json.dumps(own_peak(*arguments.peak)))
-    elif arguments.names == ["claims"]:
-        importlib.import_module("benchmarks.claims").main()
+    elif arguments.names == ["kills"]:
+        importlib.import_module("benchmarks.kills").main()
     elif arguments.rows:
         print_rows(arguments.rows)
     else:

@@ -1,12 +1,15 @@
 """Where the guiding images of an inversion come from (inversion paper, Section 2)."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from datamodules.detection import FaceDetector, find_detector
+from datamodules.footage import Detect, Followed, footage, frames_of
 from datamodules.images import UnreadableImage, read_image
-from datamodules.index import SUFFIXES
 from datamodules.photographs import Photographs
 from datamodules.reading import Frame, Picture
 
@@ -119,32 +122,49 @@ class AnotherPerson(Guide):
 
 
 class Frames(Guide):
-    """The pictures of a folder, such as the frames of a clip (Section 5.2 has 70), drawn at random.
+    """Frames of clips (Section 5.2 has 70 of one), drawn at random.
 
     Args:
-        folder: holds the pictures.
+        folder: holds the frames as pictures, or clips.
+        every: of a clip each so many-th frame is taken; pictures are taken all.
+        detector: YuNet's file, by which the face of each frame is cropped as `make prepare` crops
+            faces, and frames without a face are left out; None takes frames as they are, which is
+            right where they are crops already.
+
+    Raises:
+        ValueError: if `every` is below 1.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
+    def __init__(self, folder: str, every: int = 10, detector: Path | None = None) -> None:
+        if every < 1:
+            raise ValueError(f"every must be 1 or more, got {every}")
+        self._folder, self._every, self._detector = Path(folder), every, detector
         self._frames: list[Picture] = []
 
     def prepare(self, training: Photographs, frame: Frame) -> None:
         """Reads them all.
 
         Raises:
-            FileNotFoundError: if there is no folder.
-            ValueError: if it holds no picture, or something of a picture's name that is none.
+            FileNotFoundError: if there is no folder or no detector.
+            ImportError: if there are clips and PyAV is not installed.
+            ValueError: if it holds no frame, no face, or something of a frame's name that is none.
         """
         if self._frames:
             return
         if not self._folder.is_dir():
             raise FileNotFoundError(f"there is no folder of guiding frames {self._folder}")
-        files = sorted(self._folder.iterdir())
-        paths = [path for path in files if path.suffix.lower() in SUFFIXES]
-        if not paths:
-            raise UnreadableImage(f"{self._folder}: holds no picture to guide by")
-        self._frames = [frame(read_image(path)) for path in paths]
+        detect = FaceDetector(find_detector(self._detector)) if self._detector else None
+        paths = footage(self._folder)
+        self._frames = [frame(face) for path in paths for face in self._guides(path, detect)]
+        if not self._frames:
+            raise UnreadableImage(f"{self._folder}: shows no face to guide by")
+
+    def _guides(self, path: Path, detect: Detect | None) -> Iterator[Picture]:
+        followed = None if detect is None else Followed(detect)
+        for picture in islice(frames_of(path), 0, None, self._every):
+            face = picture if followed is None else followed.of(picture)
+            if face is not None:
+                yield face
 
     def of(self, photographs: Photographs, i: int, generator: np.random.Generator) -> Picture:
         """One of the frames."""

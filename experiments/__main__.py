@@ -1,6 +1,7 @@
 """`python -m experiments`: the front of the command line, light until a command needs more."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -22,10 +23,24 @@ OTHERS = {
     "prepare": "make a data set from a folder of photographs",
     "data": "draw a made-up data set in the folder layout of a real one",
     "weights": "list the weights that others trained, or download those that are named",
+    "restore": "restore photographs, folders and clips by a trained network",
+    "transfer": "put the face of a photograph's embedding on each frame of a clip",
+    "export": "write a trained network as a file for other programmes, with a model card",
+    "demo": "a page in the browser to try a trained network on photographs",
     "report": "gather the results of all runs beside the papers' numbers",
+    "claims": "make the runs that a paper's claims are judged by, then the report",
     "sweep": "run a W&B sweep file; --local needs no server",
 }
 COMMANDS = RUNS_AN_EXPERIMENT | OTHERS
+HANDED_ON = {  # the module whose `main` takes the command's arguments
+    "sweep": "sweep",
+    "weights": "weights",
+    "claims": "claim_runs",
+    "transfer": "transfer",
+    "export": "export",
+    "restore": "restore",
+    "demo": "demo",
+}
 ANY_SETTING = "Any setting is given as --key=value; `show NAME` prints them all."
 
 
@@ -65,11 +80,14 @@ def read_request(command: str, arguments: Sequence[str]) -> Request:
     parser.add_argument("--experiment", help="the same, for a sweep that varies it")
     parser.add_argument("--scale", help="demo or smoke; the published run without it")
     parser.add_argument("--run", help="another name for the run's folder")
+    parser.add_argument("--root", help="where the data lie, if not where the settings say")
     if command == "fit":
         parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
         parser.add_argument("--evaluate", type=truth, default=True, help="test after training")
     if command in ("validate", "test", "predict"):
         parser.add_argument("--ckpt", default="last", help="last, best or a path")
+    if command == "test":
+        parser.add_argument("--on", help="a file of configs/data: other data than the run's own")
     told, overrides = parser.parse_known_args(arguments)
     if not told.experiment and (not told.name or arguments[0].startswith("-")):
         raise SettingsError(f"name the experiment first: python -m experiments {command} NAME ...")
@@ -85,6 +103,8 @@ def read_request(command: str, arguments: Sequence[str]) -> Request:
         resume=getattr(told, "resume", False) or os.environ.get("RESUME") == "1",
         evaluate=getattr(told, "evaluate", True),
         checkpoint=getattr(told, "ckpt", "last"),
+        root=told.root or None,
+        on=getattr(told, "on", None) or None,
         overrides=tuple(overrides),
     )
 
@@ -181,14 +201,9 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
         return draw_data(arguments)
     if command == "prepare":
         return _prepare(arguments)
-    if command == "sweep":
-        from experiments import sweep
-
-        return sweep.main(arguments)
-    if command == "weights":
-        from experiments import weights
-
-        return weights.main(arguments)
+    if command in HANDED_ON:
+        module = importlib.import_module(f"experiments.{HANDED_ON[command]}")
+        return int(module.main(arguments))
     Parser(command, f"{COMMANDS[command].capitalize()}.").parse_args(arguments)
     if command == "report":
         from experiments import report

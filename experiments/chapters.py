@@ -1,43 +1,16 @@
-"""A paper's part of the report: under which conditions it was run, and the table of its runs."""
+"""A paper's part of the report: its runs, and under which conditions they were made."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from experiments.repeats import (
-    PUBLISHED,
-    Flat,
-    Repeats,
-    Run,
-    chain,
-    mean,
-    own_settings,
-    spread,
-)
-from experiments.settings import describe, names, paper_of
-from experiments.tables import (
-    COLUMNS,
-    COMPARABLE,
-    SMALL,
-    Row,
-    beside_the_paper,
-    columns_of,
-    markdown,
-    notes_of,
-    worded,
-)
+from experiments.repeats import PUBLISHED, Flat, Repeats, mean, own_settings, spread
+from experiments.settings import names, paper_of
+from experiments.tables import worded
 
 OTHERS = "Other experiments"
-HEAD = ("on", "experiment", "method", "settings", "seeds", "n")
 ORDER = (PUBLISHED, "demo", "smoke")
-ROOT = "data.init_args.root"  # where data lie says nothing of what they are
-PRINTED = "(paper): the number that the paper printed, read from `expected`."
-DO_NOT_COMPARE = (
-    "comparable: no at scales demo and smoke, with settings other than the experiment's own, and "
-    "with a caveat named here; such a row is not to be held against the paper's."
-)
 
 
 @dataclass(frozen=True)
@@ -113,17 +86,9 @@ class Chapter:
             for group in there
         }
 
-    def sections(self) -> list[str]:
-        """The heading, the conditions and the table."""
-        rows = [*_identity_rows(self), *(_row(group, self) for group in self.groups)]
-        rows.sort(key=lambda row: str(row["on"]).split(", ")[0].zfill(4))
-        optional = {"settings"} - {key for row in rows for key in row if row[key]}
-        head = [name for name in HEAD if name not in optional]
-        columns = [*head, *(name for name in columns_of(rows) if name not in (*HEAD, *COLUMNS))]
-        notes = notes_of(rows, PRINTED)
-        notes += [DO_NOT_COMPARE] if any(row.get(COMPARABLE) == "no" for row in rows) else []
-        table = markdown(rows, columns, [*_definitions(self.groups), *notes])
-        return [f"## {self.paper}\n", self.conditions.markdown(), table]
+    def head(self) -> list[str]:
+        """The heading, and on what the runs were made."""
+        return [f"## {self.paper}\n", self.conditions.markdown()]
 
 
 def chapters_of(repeats: Iterable[Repeats]) -> list[Chapter]:
@@ -146,53 +111,9 @@ def _place(group: Repeats) -> tuple[int, str, str]:
     return scale, str(sorted(map(str, group.condition.items()))), group.experiment
 
 
-def _definitions(groups: Sequence[Repeats]) -> list[str]:
-    """What the metrics are, once; and what only some runs add to it, with their names."""
-    told: dict[str, list[str]] = {}
-    for group in groups:
-        for text in {run.definitions for run in group.runs} - {""}:
-            told.setdefault(text, []).append(group.experiment)
-    lines: list[str] = []
-    for text in sorted(told, key=len):
-        common = next((line for line in lines if text.startswith(line)), "")
-        whose = f"{', '.join(dict.fromkeys(told[text]))}: " if common else ""
-        lines.append(whose + text.removeprefix(common).strip())
-    return lines
-
-
-def _row(group: Repeats, chapter: Chapter) -> Row:
-    known = group.experiment in names()
-    metrics = {name: _cell(group, name) for name in _metrics(group.runs, "output")}
-    expected = describe(group.experiment)[1] if known else {}
-    printed = {name: as_printed(value) for name, value in expected.items()}
-    head = {
-        "on": str(chapter.number(group)),
-        "experiment": group.experiment,
-        "scale": group.scale,
-        "method": "output",
-        "settings": chapter.settings(group),
-        "seeds": f"{len(group.seeds)} ({', '.join(map(str, group.seeds))})",
-        "n": group.runs[0].count,
-    }
-    return head | beside_the_paper(metrics, printed) | {COMPARABLE: _comparable(group)}
-
-
 def as_printed(number: Any) -> str:
     """A paper's number with the digits that the experiment's file gives it; empty for none."""
     return "" if number is None else str(number)
-
-
-def _metrics(runs: Iterable[Run], method: str) -> list[str]:
-    """The names of all metrics that a table of the runs has."""
-    names = (name for run in runs for name in run.rows.get(method, {}))
-    return [name for name in dict.fromkeys(names) if name not in (*COLUMNS, COMPARABLE)]
-
-
-def _cell(group: Repeats, metric: str) -> str | None:
-    """Mean and spread of a metric over the seeds; none where it was not measured."""
-    values = list(group.values(metric).values())
-    some = "" if len(values) == len(group.runs) else f" ({len(values)} of {len(group.runs)} seeds)"
-    return mean_and_spread(values) + some if values else None
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
@@ -202,42 +123,3 @@ def mean_and_spread(values: Sequence[float]) -> str:
     middle, about = mean(values), spread(values)
     decimals = 2 if abs(middle) >= 10 else 4
     return worded(middle) + ("" if about is None else f" ± {about:.{decimals}f}")
-
-
-def _comparable(group: Repeats) -> str:
-    """Whether a row may be held against the paper's."""
-    said = {row.get(COMPARABLE) for run in group.runs for row in run.rows.values()}
-    own = chain(group.experiment, group.scale)
-    other = {key for key in own.keys() - {ROOT} if group.settings.get(key) != own[key]}
-    return "no" if "no" in said or group.scale in SMALL or other else "yes"
-
-
-def _identity_rows(chapter: Chapter) -> list[Row]:
-    """The untouched input's scores, once for each of the data, whatever the runs' length."""
-    pools: list[tuple[Flat, list[Repeats]]] = []
-    for group in chapter.groups:
-        data = {key: value for key, value in group.condition.items() if key != "max_batches"}
-        pool = next((groups for known, groups in pools if known == data), None)
-        if pool is None:
-            pools.append((data, [group]))
-        else:
-            pool.append(group)
-    return [_identity_row(groups, chapter) for _, groups in pools]
-
-
-def _identity_row(groups: Sequence[Repeats], chapter: Chapter) -> Row:
-    runs = [run for group in groups for run in group.runs]
-    numbers = dict.fromkeys(str(chapter.number(group)) for group in groups)
-    row: Row = {
-        "on": ", ".join(numbers),
-        "experiment": "",
-        "scale": groups[0].scale,
-        "method": "identity",
-        "n": runs[0].count,
-    }
-    for name in _metrics(runs, "identity"):
-        found = [run.rows["identity"].get(name) for run in runs if "identity" in run.rows]
-        values = [value for value in found if isinstance(value, float)]
-        alike = all(math.isclose(value, values[0], rel_tol=1e-5) for value in values)
-        row[name] = (values[0] if alike else mean_and_spread(values)) if values else None
-    return row | {COMPARABLE: max(_comparable(group) for group in groups)}

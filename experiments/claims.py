@@ -1,11 +1,11 @@
 """Orderings that the papers state, held against runs that differ in nothing else."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from experiments.repeats import Repeats, chain, differing
-from experiments.settings import SettingsError, describe, find, names, nearest, read
+from experiments.settings import SettingsError, claims_file, describe, names, nearest, read
 
 METRICS = (
     "psnr",
@@ -22,7 +22,10 @@ METRICS = (
     "distance",
 )
 JUDGED = ("identity", "fed", "frechet", "top1", "top5")  # followed by a judge's name
+LENGTH = "max_batches"
+ONE_JUDGE = ("fed", "top1", "top5")  # the papers had one, and do not name it in the metric
 SIGNS = {"above": 1, "below": -1}
+WORDS = ("claim", "source", "orderings")  # what is said of a claim
 NOT_RUN = "not run"
 ENOUGH = 2  # seeds
 
@@ -37,6 +40,7 @@ class Claim:
         side: "above" or "below".
         other: the experiment that it is compared with.
         source: where the paper says so.
+        words: what the paper says; several orderings may stand for it.
     """
 
     experiment: str
@@ -44,6 +48,7 @@ class Claim:
     side: str
     other: str
     source: str
+    words: str = ""
 
     def __str__(self) -> str:
         return f"{self.metric} of {self.experiment} {self.side} {self.other}"
@@ -52,7 +57,7 @@ class Claim:
     def printed(self) -> tuple[float | None, float | None]:
         """The paper's two numbers; none where it does not print one."""
         figure, _, judge = self.metric.partition("_")
-        name = "fed" if figure == "fed" and judge else self.metric  # it had one judge
+        name = figure if figure in ONE_JUDGE and judge else self.metric
         both = [describe(each)[1].get(f"test/{name}") for each in self.pair]
         return both[0], both[1]
 
@@ -62,41 +67,90 @@ class Claim:
         return self.experiment, self.other
 
 
-def claims_of(experiment: str) -> list[Claim]:
-    """What an experiment's file says under `claims`, checked.
+@dataclass(frozen=True)
+class PaperClaims:
+    """What one paper claims.
+
+    Attributes:
+        claims: one for each ordering, in the file's order.
+        first: experiments whose checkpoints the others may start from.
+    """
+
+    claims: tuple[Claim, ...]
+    first: tuple[str, ...] = ()
+
+    @property
+    def experiments(self) -> list[str]:
+        """Those that the claims are of, in the order in which they come up."""
+        return list(dict.fromkeys(name for claim in self.claims for name in claim.pair))
+
+
+def read_claims() -> dict[str, PaperClaims]:
+    """What experiments/claims.yaml says, by the short name of each paper, checked.
 
     Raises:
         SettingsError: if an entry says too little, too much or names what is not there.
     """
-    path = find(experiment)
-    told = read(path).get("claims") or []
-    if not isinstance(told, list):
-        raise SettingsError(f"{path}: claims must be a list, got a {type(told).__name__}")
+    path = claims_file()
     try:
-        return [_claim(experiment, entry) for entry in told]
+        return {paper: _paper(told) for paper, told in read(path).items()}
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
 
 
-def _claim(experiment: str, entry: Any) -> Claim:
-    if not isinstance(entry, Mapping):
-        raise SettingsError(f"a claim must be `metric: ..., above: ...`, got '{entry}'")
-    known = ("metric", *SIGNS, "source")
-    for key in entry:
-        if key not in known:
-            line = nearest(str(key), known) or f"; there are {', '.join(known)}"
-            raise SettingsError(f"no key '{key}' in a claim{line}")
+def _paper(told: Any) -> PaperClaims:
+    entry = _mapping(told, "a paper", ("claims",), ("first",))
+    first = tuple(map(str, _list(entry.get("first", []), "first")))
+    for name in first:
+        _known(name, names(), "experiment")
+    listed = [_mapping(each, "a claim", WORDS) for each in _list(entry["claims"], "claims")]
+    return PaperClaims(tuple(ordering for each in listed for ordering in _claim(each)), first)
+
+
+def _claim(entry: Mapping[str, Any]) -> list[Claim]:
+    for key in ("claim", "source"):
+        if not (isinstance(entry[key], str) and entry[key]):
+            raise SettingsError(f"{key} of a claim must be words, got '{entry[key]}'")
+    orderings = _list(entry["orderings"], "orderings")
+    return [_ordering(each, entry["source"], entry["claim"]) for each in orderings]
+
+
+def _ordering(told: Any, source: str, words: str) -> Claim:
+    entry = _mapping(told, "an ordering", ("experiment", "metric"), tuple(SIGNS))
     sides = [side for side in SIGNS if side in entry]
     if len(sides) != 1:
-        raise SettingsError(f"a claim must say either above or below, got {dict(entry)}")
-    if not (isinstance(entry.get("source"), str) and entry["source"]):
-        raise SettingsError(f"a claim must name its source in the paper, got {dict(entry)}")
-    metric = _metric(str(entry.get("metric", "")))
-    other = str(entry[sides[0]])
-    if other not in names() or other == experiment:
-        line = nearest(other, [name for name in names() if name != experiment])
-        raise SettingsError(f"no other experiment '{other}' to compare with{line}")
-    return Claim(experiment, metric, sides[0], other, entry["source"])
+        raise SettingsError(f"an ordering must say either above or below, got {dict(entry)}")
+    metric = _metric(str(entry["metric"]))
+    experiment, other = str(entry["experiment"]), str(entry[sides[0]])
+    _known(experiment, names(), "experiment")
+    _known(other, [name for name in names() if name != experiment], "other experiment")
+    return Claim(experiment, metric, sides[0], other, source, words)
+
+
+def _mapping(
+    told: Any, what: str, needed: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> Mapping[str, Any]:
+    """A mapping that has all that is needed and nothing unknown."""
+    known = (*needed, *optional)
+    if not isinstance(told, Mapping):
+        raise SettingsError(f"{what} must say {', '.join(known)}, got '{told}'")
+    for key in told:
+        _known(str(key), known, f"key of {what}")
+    lacking = [key for key in needed if key not in told]
+    if lacking:
+        raise SettingsError(f"{what} lacks {', '.join(lacking)}: {dict(told)}")
+    return told
+
+
+def _list(told: Any, what: str) -> list[Any]:
+    if not isinstance(told, list):
+        raise SettingsError(f"{what} must be a list, got a {type(told).__name__}")
+    return told
+
+
+def _known(word: str, known: Sequence[str], what: str) -> None:
+    if word not in known:
+        raise SettingsError(f"no {what} '{word}'{nearest(word, known)}")
 
 
 def _metric(told: str) -> str:
@@ -112,17 +166,24 @@ def _metric(told: str) -> str:
 def alike(one: Repeats, other: Repeats) -> bool:
     """Whether two experiments' runs differ in nothing but what their files say differently.
 
-    They have to be at one scale, of one length, tested on as many images, and on the same data but
-    for what one of the two files itself says of them.
+    They have to be at one scale, tested on as many images, on the same data but for what one of the
+    two files itself says of them, and of one length, or each of the length that its files say.
 
     Raises:
         SettingsError: if an experiment's file cannot be read.
     """
     if one.scale != other.scale or one.runs[0].count != other.runs[0].count:
         return False
-    meant = differing(*(chain(repeats.experiment, one.scale) for repeats in (one, other)))
+    files = [chain(repeats.experiment, one.scale) for repeats in (one, other)]
     differ = differing(one.settings, other.settings)
-    return "max_batches" not in differ and all(_meant(key, meant) for key in differ)
+    as_told = all(
+        repeats.settings.get(LENGTH) == told.get(LENGTH)
+        for repeats, told in zip((one, other), files, strict=True)
+    )
+    if LENGTH in differ and not as_told:
+        return False
+    meant = differing(*files)
+    return all(_meant(key, meant) for key in differ)
 
 
 def _meant(key: str, meant: set[str]) -> bool:

@@ -21,6 +21,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from experiments import tables
 from experiments.messages import one_line, plain
+from experiments.other_data import at_root, scored_on
 from experiments.parts import (
     DECIDED_HERE,
     Record,
@@ -152,11 +153,16 @@ class SuiteCLI(LightningCLI):
         if self.request.command == "show":
             sys.stdout.write(self.text)
             raise SystemExit(0)
-        folder = Path(self.config.run_dir)
         if self.request.command == "fit":
-            self.checkpoint = start_from(folder, self.request.resume)
+            self.checkpoint = start_from(Path(self.config.run_dir), self.request.resume)
         else:
-            self.checkpoint = trained(folder, self.request.checkpoint)
+            self.checkpoint = trained(self._trained_in, self.request.checkpoint)
+
+    @property
+    def _trained_in(self) -> Path:
+        """The folder of the run itself; tests on other data have one inside it."""
+        folder = Path(self.config.run_dir)
+        return folder.parent if self.request.on else folder
 
     def instantiate_classes(self) -> None:
         """Builds the data, the method and the Trainer.
@@ -216,7 +222,7 @@ class SuiteCLI(LightningCLI):
         """The file whose weights a test scored: its name in the run's folder, or its path."""
         if self.request.command == "fit" or self.checkpoint is None:
             return "last.ckpt"
-        path, own = Path(self.checkpoint), Path(self.config.run_dir) / "checkpoints"
+        path, own = Path(self.checkpoint), self._trained_in / "checkpoints"
         return path.name if path.parent.resolve() == own.resolve() else str(path)
 
 
@@ -255,8 +261,10 @@ def _merged(request: Request) -> dict[str, Any]:
     settings = merged.settings | own | renamed
     kept = Path(settings["run_dir"]) / "config.yaml" if "run_dir" in settings else Path()
     if request.command in ("validate", "test", "predict") and kept.is_file():
-        return load_chain(str(kept)).settings | renamed  # a run is scored on its own data
-    return settings
+        settings = load_chain(str(kept)).settings | renamed  # a run is scored on its own data
+    if request.on:
+        settings = scored_on(settings, request.on)
+    return at_root(settings, request.root) if request.root else settings
 
 
 def run(request: Request) -> int:

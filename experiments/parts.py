@@ -19,6 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from experiments import environment
 from experiments.progress import Progress
 from experiments.settings import SettingsError, first_process, need_wandb, need_wandb_key
+from experiments.stopwatch import Stopwatch
 from lightning_modules.checkpoints import Checkpoints, read_checkpoint
 from lightning_modules.loggers import CsvMetrics
 
@@ -85,11 +86,11 @@ def check_precision(precision: Any) -> None:
 
 
 def run_callbacks(run_dir: Path, settings: Namespace) -> list[pl.Callback]:
-    """What watches a run: its progress on the terminal, and its checkpoints."""
+    """What watches a run: its progress on the terminal, its checkpoints and what it costs."""
     checkpoints = Checkpoints(
         str(run_dir / "checkpoints"), settings.checkpoint_every, settings.monitor
     )
-    return [Progress(), checkpoints, Predictions(run_dir / "predictions")]
+    return [Progress(), checkpoints, Predictions(run_dir / "predictions"), Stopwatch()]
 
 
 def run_loggers(run_dir: Path, settings: Namespace, checkpoint: str | None = None) -> list[Logger]:

@@ -214,6 +214,15 @@ def _repeat(run: Run, first: Run, *_: Run) -> bool:
     return identity == its and not differing(run.settings, first.settings)
 
 
+def as_told(told: object, run: object) -> bool:
+    """Whether a run's setting is what a file says, defaults that the file leaves out aside."""
+    if isinstance(told, Mapping) and isinstance(run, Mapping):
+        return all(key in run and as_told(value, run[key]) for key, value in told.items())
+    if isinstance(told, list) and isinstance(run, list):
+        return len(told) == len(run) and all(map(as_told, told, run))
+    return told == run
+
+
 def own_settings(group: Repeats, siblings: Iterable[Repeats]) -> Flat:
     """Where a group differs from its experiment's files, or from others of the experiment.
 
@@ -223,7 +232,7 @@ def own_settings(group: Repeats, siblings: Iterable[Repeats]) -> Flat:
         SettingsError: if an experiment's file cannot be read.
     """
     told = chain(group.experiment, group.scale)
-    keys = {key for key, value in told.items() if group.settings.get(key) != value}
+    keys = {key for key, value in told.items() if not as_told(value, group.settings.get(key))}
     for other in siblings:
         if (other.experiment, other.scale) == (group.experiment, group.scale):
             keys |= differing(group.settings, other.settings)

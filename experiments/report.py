@@ -7,7 +7,14 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.chapters import Chapter, chapters_of
+from experiments.convergence import convergence_section
+from experiments.costs import costs_section
 from experiments.curves import FOLDER, curves_of, draw, file_name
+from experiments.gallery import gallery_section
+from experiments.leakage import leakage_section
+from experiments.overview import overview_section
+from experiments.page import page
+from experiments.paper_tables import tables_section
 from experiments.plane import planes_section
 from experiments.protocols import protocols_section
 from experiments.repeats import Run, find_runs, repeats_of
@@ -26,12 +33,29 @@ are rows of their own, and what differs is said.
 
 
 def main() -> int:
-    """Prints the report as Markdown and writes it to report.md beside the runs.
+    """Prints the report as Markdown; writes it and a page of it beside the runs.
 
     Raises:
         SettingsError: if there is no run with results, or a file cannot be used.
     """
     base = runs_folder()
+    text = report_of(base)
+    paths = [base / "report.md", base / "report.html"]
+    for path, content in zip(paths, (text, page(text)), strict=True):
+        path.write_text(content, encoding="utf-8")
+    console = Console()
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    written = " and ".join(str(path) for path in paths)
+    console.print(f"written to {written}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def report_of(base: Path) -> str:
+    """The report of all runs in a folder, as Markdown; draws its figures.
+
+    Raises:
+        SettingsError: if there is no run with results, or a file cannot be used.
+    """
     runs, left_out = find_runs(base)
     if not runs:
         why = "".join(f"; {folder}: {reason}" for folder, reason in left_out.items())
@@ -40,22 +64,27 @@ def main() -> int:
     for run, counted in doubled.items():
         same = counted.relative_to(base).as_posix()
         left_out[run.relative_to(base).as_posix()] = f"same settings and seed as {same}"
-    parts = [HEAD]
     chapters = chapters_of(repeats)
+    parts = [HEAD, *overview_section(chapters)]
     for chapter in chapters:
-        parts += [*chapter.sections(), *claims_section(chapter), *protocols_section(chapter)]
-        parts += [
-            *_figures(chapter, base),
-            *planes_section(chapter, base),
-            *scatter_section(chapter, base),
-        ]
-    parts += [_runs_section(chapters, base), *_left_out_section(left_out)]
-    text = "\n".join(parts)
-    (base / "report.md").write_text(text, encoding="utf-8")
-    console = Console()
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"written to {base / 'report.md'}", soft_wrap=True, highlight=False)
-    return 0
+        parts += _chapter(chapter, base)
+    return "\n".join([*parts, _runs_section(chapters, base), *_left_out_section(left_out)])
+
+
+def _chapter(chapter: Chapter, base: Path) -> list[str]:
+    return [
+        *chapter.head(),
+        *tables_section(chapter),
+        *claims_section(chapter),
+        *leakage_section(chapter),
+        *protocols_section(chapter),
+        *_figures(chapter, base),
+        *convergence_section(chapter, base),
+        *planes_section(chapter, base),
+        *scatter_section(chapter, base),
+        *costs_section(chapter),
+        *gallery_section(chapter, base),
+    ]
 
 
 def _figures(chapter: Chapter, base: Path) -> list[str]:

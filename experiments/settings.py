@@ -11,7 +11,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
 CONFIGS = ROOT / "configs"
-ABOUT_THE_FILE = ("bases", "claims", "expected", "paper", "scales")  # keys of a file, not of a run
+ABOUT_THE_FILE = ("bases", "expected", "paper", "scales")  # keys of a file, not of a run
 
 
 class SettingsError(Exception):
@@ -86,9 +86,14 @@ def _read(path: Path, resolve: bool) -> dict[str, Any]:
     return {str(key): value for key, value in told.items()}
 
 
+def claims_file() -> Path:
+    """What the papers claim, the one file beside the experiments that is none."""
+    return EXPERIMENTS / "claims.yaml"
+
+
 def names() -> list[str]:
     """Every experiment's name, sorted."""
-    return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path != claims_file())
 
 
 def find(name_or_path: str) -> Path:
@@ -210,6 +215,8 @@ class Request:
         resume: go on from the last checkpoint, or start if there is none.
         evaluate: test the final weights after training.
         checkpoint: "last", "best" or a path.
+        root: where the data lie, if not where the settings say.
+        on: a file of configs/data, to be tested on in place of the run's own data.
         overrides: the settings on the command line, `--key=value`.
     """
 
@@ -220,6 +227,8 @@ class Request:
     resume: bool = False
     evaluate: bool = True
     checkpoint: str = "last"
+    root: str | None = None
+    on: str | None = None
     overrides: tuple[str, ...] = ()
 
 

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.other_data import FRAGMENTS, at_root, fragment, fragments
 from experiments.settings import (
-    CONFIGS,
     Request,
     SettingsError,
     find,
     load_chain,
-    merge,
     names,
     nearest,
     read,
@@ -19,7 +18,6 @@ from experiments.settings import (
     runs_folder,
 )
 
-FRAGMENTS = CONFIGS / "data"
 SHEET = "data.png"
 OF_THE_DATA = ("data", "seed_everything")
 
@@ -65,7 +63,7 @@ def wanted_of(request: Request) -> Wanted:
     path = _file(request.name)
     told = read(path)
     if set(told) <= {"data", "scales"}:
-        settings, name = _fragment(path, told, request.scale), path.stem
+        settings, name = fragment(path, request.scale), path.stem
         folder = run_folder(name, request.scale)
     else:
         merged = load_chain(request.name, request.scale)
@@ -76,14 +74,11 @@ def wanted_of(request: Request) -> Wanted:
         raise SettingsError(
             f"{path} tells of no data; name an experiment or a file of configs/data"
         )
+    if request.root:
+        settings = at_root(settings, request.root)
     if request.run:
         folder = runs_folder() / request.run
     return Wanted(name, {key: settings[key] for key in OF_THE_DATA if key in settings}, folder)
-
-
-def fragments() -> list[str]:
-    """The names of the files that hold nothing but data."""
-    return sorted(path.stem for path in FRAGMENTS.glob("*.yaml"))
 
 
 def _file(name_or_path: str) -> Path:
@@ -94,14 +89,3 @@ def _file(name_or_path: str) -> Path:
         hint = nearest(name_or_path, known) or "; `make list` and configs/data show what there is"
         raise SettingsError(f"no experiment or data '{name_or_path}'{hint}")
     return find(name_or_path)
-
-
-def _fragment(path: Path, told: dict[str, Any], scale: str | None) -> dict[str, Any]:
-    settings = {"data": told.get("data") or {}}
-    if scale is None:
-        return settings
-    scales = told.get("scales") or {}
-    if scale not in scales:
-        there = f"there are {', '.join(scales)}" if scales else "it has none"
-        raise SettingsError(f"{path} has no scale '{scale}'{nearest(scale, scales)} ({there})")
-    return merge(settings, scales[scale] or {})

@@ -69,10 +69,24 @@ def run_one(sweep: Mapping[str, Any], arguments: Sequence[str], name: str) -> Ro
     identity = run_id(command)
     if not _scores(identity):
         environment = {"WANDB_SWEEP_ID": name, "WANDB_RUN_ID": identity, "RESUME": "1"}
-        code = subprocess.run(command, env=os.environ | environment, check=False).returncode
-        if code != 0:
-            raise SettingsError(f"run {identity} ended with code {code}: {' '.join(command)}")
+        run_to_its_end(command, identity, environment)
     return _scores(identity)
+
+
+def run_to_its_end(command: Sequence[str], name: str, environment: Mapping[str, str]) -> None:
+    """Runs a command in a process of its own, and comes back when it has ended.
+
+    Args:
+        command: its words.
+        name: what the run is called when it fails.
+        environment: variables beside those of this process.
+
+    Raises:
+        SettingsError: if it does not end well.
+    """
+    code = subprocess.run(command, env=os.environ | environment, check=False).returncode
+    if code != 0:
+        raise SettingsError(f"run {name} ended with code {code}: {' '.join(command)}")
 
 
 def _scores(identity: str) -> Row:

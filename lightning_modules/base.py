@@ -11,7 +11,7 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from lightning_modules.exhibits import CloseUp, Exhibit
-from lightning_modules.measures import Measures
+from lightning_modules.measures import Measures, People
 from lightning_modules.pictures import Sheet
 from lightning_modules.run import Run
 from lightning_modules.schedules import cosine
@@ -119,7 +119,8 @@ class Training(Run, ABC):
         region, wanted = imperfection(image, target), image_difference(image, target)
         masks = None if restored.mask is None else (restored.mask, wanted)
         with torch.autocast(image.device.type, enabled=False):  # half precision is for networks
-            self.scores.update(image, restored.image.float(), target, region, masks, seconds)
+            answer = restored.image.float()
+            self.scores.update(image, answer, target, region, masks, seconds, _people(batch))
         mask = {} if restored.mask is None else {"mask": restored.mask}
         self.sheet.add({"raw": image, **mask, "output": restored.image, "target": target})
         return restored.image
@@ -135,6 +136,13 @@ class Training(Run, ABC):
 
 def _without_answers(batch: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in batch.items() if name not in ANSWERS}
+
+
+def _people(batch: Mapping[str, Any]) -> People | None:
+    """Who is on a batch's images, where it tells and shows other photographs of them."""
+    if not {"identity", "references"} <= batch.keys():
+        return None
+    return People(batch["identity"], batch["references"])
 
 
 def _now(image: Tensor) -> float:

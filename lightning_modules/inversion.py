@@ -109,6 +109,10 @@ class IterativeInversion(Inversion):
         self.images = nn.Parameter(first.flatten(0, 1).to(self.device))
         self.images.register_hook(self.gradient)
 
+    def restart(self) -> None:
+        """Forgets the images and the steps taken, so that the next fit is of other targets."""
+        self.images, self._aim, self.batches_done = None, None, 0
+
     def train_batch(self, batch: dict[str, Any]) -> None:
         """One step of all images."""
         images = self._made()

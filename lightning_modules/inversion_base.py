@@ -65,7 +65,7 @@ class Inversion(Run, ABC):
         Raises:
             ValueError: if there are fewer than two faces to train on.
         """
-        if self.loss.gaussian is not None and not self.batches_done:
+        if self.loss.gaussian is not None and not self.loss.gaussian.images:
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             self.loss.fit(data.faces(self.loss.terms.gaussian.faces).to(self.device))
 

@@ -33,11 +33,18 @@ class Smoothness:
             in what units its weights are.
         last: share of it at the end of the run, above 0; 1 for a weight that stays.
         alpha: its exponent.
+
+    Raises:
+        ValueError: if `last` is 0, which a weight that falls by factors does not reach.
     """
 
     weight: NonNegativeFloat = 1e-3
     last: ClosedUnitInterval = 1.0
     alpha: PositiveFloat = 2.0
+
+    def __post_init__(self) -> None:
+        if not self.last:
+            raise ValueError(f"the last share of a weight must be above 0, got {self.last}")
 
 
 @dataclass(frozen=True)
@@ -215,9 +222,8 @@ class InversionLoss(nn.Module):
         if terms.gaussian.weight:
             with torch.no_grad():
                 _, maps = self._watched(torch.zeros(1, 3, _PROBE, _PROBE))
-            channels, height, width = maps[terms.gaussian.layer].shape[1:]
-            shape = (channels, height, width)
-            self.gaussian = GaussianActivation(shape, terms.gaussian.smoothing)
+            c, h, w = maps[terms.gaussian.layer].shape[1:]
+            self.gaussian = GaussianActivation((c, h, w), terms.gaussian.smoothing)
 
     @torch.no_grad()
     def fit(self, faces: Tensor) -> None:
@@ -271,8 +277,7 @@ class InversionLoss(nn.Module):
             spectrum = pyramid_spectrum(images, told.norm, told.slope, told.levels)
             found = found + told.weight * spectrum
         if self.gaussian is not None:
-            usual = self.gaussian(maps[terms.gaussian.layer])
-            found = found + terms.gaussian.weight * usual
+            found = found + terms.gaussian.weight * self.gaussian(maps[terms.gaussian.layer])
         return found
 
 

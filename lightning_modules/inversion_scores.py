@@ -89,11 +89,11 @@ class InversionScores:
             batch: of `datamodules.targets`, with its gallery.
             answers: by row; `output` is that of the inversion.
         """
-        target, gallery = self._look(batch["image"]), self._look(batch["gallery"])
+        target, gallery = self.look(batch["image"]), self.look(batch["gallery"])
         whose = batch["gallery_identity"]
         rows = {
             name: _losses(answer.losses, target[OWN])
-            | self._judged(self._look(answer.images), target, batch["identity"], (gallery, whose))
+            | self._judged(self.look(answer.images), target, batch["identity"], (gallery, whose))
             for name, answer in answers.items()
         }
         rows["another"] = self._another(batch["identity"], target, gallery, whose)
@@ -125,7 +125,9 @@ class InversionScores:
             writer.writerows(self._each)
         temporary.replace(folder / EACH)
 
-    def _look(self, images: Tensor) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def look(self, images: Tensor) -> dict[str, Tensor]:
+        """The unnormalised embeddings of (n, 3, h, w) images in [0, 1], by the judges' names."""
         parts = [self._judges(part) for part in images.split(_PART)]
         return {name: torch.cat([part[name] for part in parts]).float() for name in parts[0]}
 

@@ -25,6 +25,20 @@ class View(NamedTuple):
     features: Tensor | None  # (b, d), Inception's
 
 
+class People(NamedTuple):
+    """Who is on some images, and clean photographs of them."""
+
+    identity: Tensor  # (b,), numbers
+    references: Tensor  # (b, n, 3, h, w) in [0, 1], never the image itself
+
+
+class Gallery(NamedTuple):
+    """What judges see in the references of some people."""
+
+    identity: Tensor  # (b,)
+    embeddings: dict[str, Tensor]  # (b, n, d) by the name of the judge
+
+
 class Measure(Protocol):
     """Numbers for each image, of which a table has the means."""
 
@@ -133,6 +147,15 @@ class Measures:
             embeddings = self.jury(images) if self.jury else {}
             seen = self.features.to(images.device)(images) if self.features else None
         return View(images, embeddings, seen)
+
+    def gallery(self, people: People) -> Gallery | None:
+        """The references as each judge sees them; None where there is no judge."""
+        if self.jury is None:
+            return None
+        with torch.no_grad():
+            seen = self.jury(people.references.flatten(0, 1))
+        shape = people.references.shape[:2]
+        return Gallery(people.identity, {name: e.unflatten(0, shape) for name, e in seen.items()})
 
     def check(self, height: int, width: int) -> None:
         """Nothing, for images that are large enough for all that is measured.

@@ -16,6 +16,8 @@ from lightning_modules.measures import Measures
 from lightning_modules.pretrained import load_part
 from lightning_modules.restoration import Restoration
 from lightning_modules.schedules import constant
+from lightning_modules.scores import Scores
+from ops.nets.classical import equalised
 from ops.nets.degradation_classifier import DegradationClassifier
 from ops.nets.fusion import FusionNetwork
 from ops.nets.genotype import Genotype
@@ -86,6 +88,7 @@ class FaceEnhancement(Training):
         measures: Measures = Measures(),
     ) -> None:
         super().__init__(max_batches, learning_rate, measures=measures, schedule=constant)
+        self.scores = Scores(measures, rivals={"equalised": equalised})  # as in Table 5
         self.network, self.features = network, references.features
         self.enhancement = Enhancement(network, classifier, references, terms)
         self.classifier, self.pretrained = classifier, pretrained

@@ -1,4 +1,4 @@
-"""Which form of an operator runs: plain torch, or Triton where a GPU has it."""
+"""Which form of an operator runs: plain torch, Triton where a GPU has it, or one to export."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +30,16 @@ def form_for(x: Tensor) -> Form:
         return _forced
     fits = x.device.type == "cuda" and x.dtype in _TRITON_DTYPES and _has_triton()
     return Form.TRITON if fits else Form.TORCH
+
+
+def exporting() -> bool:
+    """Whether a program is being written down, for which every operator takes its plainest form.
+
+    That form has no operator of ours, no Fourier transform, no loop over a size and no branch on a
+    number or a size, so that one program serves every image, and ONNX knows all of its operators.
+    ONNX and TorchScript are made of the program of torch.export too, so it is the one to ask for.
+    """
+    return torch.compiler.is_exporting()
 
 
 @contextmanager

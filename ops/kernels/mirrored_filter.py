@@ -95,8 +95,10 @@ def multiply(
 def _mirrored(length: int, margin: int, device: torch.device) -> Tensor:
     """Where the numbers of an axis continued by `margin` on both sides are to be found."""
     # Any margin: the continuation is periodic with twice the length.
-    index = torch.arange(-margin, length + margin, device=device) % (2 * length)
-    return torch.minimum(index, 2 * length - 1 - index)
+    # As a tensor: ONNX knows no remainder by a size.
+    period = 2 * torch.ones(length, dtype=torch.int64, device=device).sum()
+    index = torch.arange(-margin, length + margin, device=device) % period
+    return torch.minimum(index, period - 1 - index)
 
 
 def divide(

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ops.kernels.bands import Padding, Pair, Window, pair, sliding_window
+from ops.kernels.dispatch import exporting
 from ops.kernels.pac_operators import convolve, correlate
 
 
@@ -54,13 +55,13 @@ def pixel_adaptive_conv2d(
         x, kernel, weight = x.to(dtype), kernel.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     _check(x, kernel, weight, bias, window)
-    if torch.compiler.is_exporting():
+    if exporting():
         return _by_taps(x, kernel, weight, bias, window)
     return convolve(x, kernel, weight, bias, window.stride, window.padding, window.dilation)
 
 
 def _check(x: Tensor, kernel: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> None:
-    wanted = (len(x), window.taps, *window.output)
+    wanted = (x.shape[0], window.taps, *window.output)
     if tuple(kernel.shape) != wanted:
         raise ValueError(
             f"kernel must be (b, taps, h_out, w_out) = {wanted} for x {tuple(x.shape)} and weight "
@@ -149,7 +150,7 @@ def adaptive_kernel(
     if not features.shape[1]:
         raise ValueError("features must have one channel or more, got 0")
     window = sliding_window(features.shape[-2:], size, stride, padding, dilation)
-    if torch.compiler.is_exporting():
+    if exporting():
         return _correlate_by_taps(features, window)
     return correlate(
         features, window.size, window.stride, window.padding, window.dilation, window.output

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ops.kernels.dispatch import exporting
+
 # Scores of one chunk: 2 MiB of float32, so that they stay in a core's cache until their argmax.
 _CHUNK = 2**19
 
@@ -52,7 +54,7 @@ def nearest_code(
 def _best(z: Tensor, codes: Tensor, bias: Tensor) -> Tensor:
     """The argmax over k of z . codes (d, k) + bias (k,) at each position of `z`."""
     b, d, h, w = z.shape
-    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
+    if torch.compiler.is_compiling() or exporting():
         # A loop over a size would fix that size in the graph.
         flat = z.movedim(1, -1).reshape(-1, d).to(bias.dtype)
         return torch.addmm(bias, flat, codes).argmax(1).view(b, h, w)

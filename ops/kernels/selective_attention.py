@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ops.kernels.dispatch import exporting
+
 TokenMap = Callable[[Tensor], Tensor]
 
 
@@ -111,7 +113,7 @@ def selective_attention(
         q_tokens, mask.to(dtype), blend.to(dtype), blend.amax(-1) >= threshold, transform
     )
     context = _Context(kv_tokens, kv_mask.to(dtype), projections, reading.masked_keys)
-    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
+    if torch.compiler.is_compiling() or exporting():
         return _rewrite_all(rewriting, context)
     return _rewrite_selected(rewriting, context)
 

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ops.kernels.dispatch import exporting
+
 NORMS = ("ortho", "backward", "forward")
 
 
@@ -32,8 +34,9 @@ def wiener(
     `signal` is kept. The maps are taken as periodic. It has first derivatives only: a second one
     is refused by torch with an error.
 
-    While exported the transforms are complex: of the inverse real one torch does not know that it
-    gives every width.
+    While exported the transforms are products with matrices of cosines and sines, which every
+    runtime knows; of the real inverse transform torch.export does not know that it gives every
+    width.
 
     Args:
         signal: features to sharpen.
@@ -49,8 +52,8 @@ def wiener(
     """
     signal, kernel, dtype = _checked(signal, kernel, eps, norm)
     with torch.autocast(signal.device.type, enabled=False):
-        if torch.compiler.is_exporting():
-            return _by_complex_transforms(signal, kernel, eps, norm).to(dtype)
+        if exporting():
+            return _by_matrices(signal, kernel, eps, norm).to(dtype)
         if torch.is_grad_enabled():
             return _Wiener.apply(signal, kernel, eps, norm).to(dtype)
         spectra = _spectra(signal, kernel, eps, norm)
@@ -87,11 +90,44 @@ def wiener_as_printed(
         return torch.fft.irfft2(product, s=signal.shape[-2:], norm=norm).to(dtype)
 
 
-def _by_complex_transforms(signal: Tensor, kernel: Tensor, eps: float, norm: str) -> Tensor:
-    spectrum, transfer = (torch.fft.fft2(maps, norm=norm) for maps in (signal, kernel))
-    return torch.fft.ifft2(
-        transfer.conj() * spectrum * _inverse_power(transfer, eps), norm=norm
-    ).real
+class _Waves(NamedTuple):
+    """The discrete Fourier transform along an axis: cosines less i times sines, both symmetric."""
+
+    cosines: Tensor  # (n, n)
+    sines: Tensor
+
+    def scaled(self, factor: Tensor) -> "_Waves":
+        return _Waves(self.cosines * factor, self.sines * factor)
+
+
+def _waves(n: int, like: Tensor) -> tuple[_Waves, Tensor]:
+    """The unnormalised transform of `n` numbers, and `n` as a tensor."""
+    steps = torch.arange(n, device=like.device)
+    count = torch.ones_like(steps).sum()  # ONNX knows no remainder by a size
+    turns = (steps[:, None] * steps % count).to(like.dtype) / count  # whole turns cost digits
+    angles = 2 * torch.pi * turns
+    return _Waves(angles.cos(), angles.sin()), count.to(like.dtype)
+
+
+def _by_matrices(signal: Tensor, kernel: Tensor, eps: float, norm: str) -> Tensor:
+    """Eq. 2 with a matrix for each transform, all numbers real."""
+    there, back = {"ortho": (0.5, 0.5), "backward": (0.0, 1.0), "forward": (1.0, 0.0)}[norm]
+    axes = [_waves(side, signal) for side in signal.shape[-2:]]
+    rows, columns = (waves.scaled(count**-there) for waves, count in axes)
+    (a, b), (c, d) = (_transformed(maps, rows, columns) for maps in (signal, kernel))
+    damping = (c * c + d * d + eps).reciprocal()
+    real, imaginary = (c * a + d * b) * damping, (c * b - d * a) * damping
+    rows, columns = (waves.scaled(count**-back) for waves, count in axes)
+    # The inverse takes plus i; of its result the real part alone is wanted.
+    even = real @ columns.cosines - imaginary @ columns.sines
+    odd = real @ columns.sines + imaginary @ columns.cosines
+    return rows.cosines @ even - rows.sines @ odd
+
+
+def _transformed(maps: Tensor, rows: _Waves, columns: _Waves) -> tuple[Tensor, Tensor]:
+    """The real and the imaginary part of the spectrum of real maps."""
+    even, odd = maps @ columns.cosines, maps @ columns.sines
+    return rows.cosines @ even - rows.sines @ odd, -(rows.cosines @ odd + rows.sines @ even)
 
 
 def _checked(

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 Match = Literal["nearest", "mean"]
 
@@ -56,61 +57,64 @@ def _scores(probe: Tensor, gallery: Tensor, place: Tensor, match: Match) -> Tens
 
 
 @final
-class TopKRecognition(Metric):
+class Recognition(Metric):
     """The share of probes whose identity is among the k most alike, over all processes.
 
+    The gallery grows along with the probes: a set that is seen once gives both. It is compared
+    when all is there, so every process may hold another part of it.
+
     Args:
-        gallery: embeddings of one or more photographs of each identity.
-        gallery_identity: whose they are.
         ranks: the values of k, ascending; the paper reports 1, 3 and 5.
         match: see `recognition_rank`.
         kwargs: of torchmetrics' Metric.
 
     Raises:
-        ValueError: if the ranks are not ascending numbers above 0, or the gallery is empty.
+        ValueError: if the ranks are not ascending numbers above 0.
     """
 
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
-    hits: Tensor
-    probes: Tensor
-    gallery: Tensor
-    gallery_identity: Tensor
+    probes: list[Tensor]
+    identities: list[Tensor]
+    gallery: list[Tensor]
+    gallery_identities: list[Tensor]
 
     def __init__(
-        self,
-        gallery: Float[Tensor, "n d"],
-        gallery_identity: Int64[Tensor, " n"],
-        ranks: tuple[int, ...] = (1, 3, 5),
-        match: Match = "nearest",
-        **kwargs: Any,
+        self, ranks: tuple[int, ...] = (1, 3, 5), match: Match = "nearest", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         if not ranks or ranks[0] < 1 or list(ranks) != sorted(set(ranks)):
             raise ValueError(f"ranks must be ascending numbers above 0, got {ranks}")
-        if len(gallery) == 0 or len(gallery) != len(gallery_identity):
-            raise ValueError(
-                f"a gallery needs embeddings with one identity each, got {len(gallery)} and "
-                f"{len(gallery_identity)}"
-            )
         self.ranks, self.match = ranks, match
-        self.register_buffer("gallery", gallery, persistent=False)
-        self.register_buffer("gallery_identity", gallery_identity, persistent=False)
-        self.add_state("hits", torch.zeros(len(ranks), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("probes", torch.tensor(0), dist_reduce_fx="sum")
+        for name in ("probes", "identities", "gallery", "gallery_identities"):
+            self.add_state(name, [], dist_reduce_fx="cat")
 
-    def update(self, probe: Float[Tensor, "b d"], identity: Int64[Tensor, " b"]) -> None:
-        """Look a batch of probes up.
+    def update(
+        self,
+        probe: Float[Tensor, "b d"],
+        identity: Int64[Tensor, " b"],
+        gallery: Float[Tensor, "n d"],
+        gallery_identity: Int64[Tensor, " n"],
+    ) -> None:
+        """Adds probes, and faces of the gallery with the people whose they are."""
+        self.probes.append(probe.float())
+        self.identities.append(identity)
+        self.gallery.append(gallery.float())
+        self.gallery_identities.append(gallery_identity)
+
+    def compute(self) -> Float[Tensor, " k"]:
+        """The share for each of `ranks`, NaN where no probe was seen.
 
         Raises:
             ValueError: if a probe's identity is not in the gallery.
         """
-        place = recognition_rank(probe, identity, self.gallery, self.gallery_identity, self.match)
-        limits = torch.tensor(self.ranks, device=place.device)
-        self.hits += (place[:, None] <= limits).sum(0)
-        self.probes += len(probe)
-
-    def compute(self) -> Float[Tensor, " k"]:
-        """The share for each of `ranks`, NaN where no probe was seen."""
-        return self.hits.double() / self.probes
+        probe, identity, gallery, owner = (
+            dim_zero_cat(each) if len(each) else torch.empty(0, device=self.device)
+            for each in (self.probes, self.identities, self.gallery, self.gallery_identities)
+        )
+        limits = torch.tensor(self.ranks, device=self.device)
+        if not len(probe):
+            return limits.double() * torch.nan
+        place = recognition_rank(probe, identity, gallery, owner, self.match)
+        return (place[:, None] <= limits).double().mean(0)

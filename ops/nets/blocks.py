@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ops.kernels.dispatch import exporting
+
 SLOPE = 0.2  # of every leaky ReLU
 
 
@@ -126,9 +128,13 @@ def shrink(x: Float[Tensor, "b c h w"], height: int, width: int) -> Float[Tensor
 def pad_to_multiple(x: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c h2 w2"]:
     """`x` reflected at its lower and right border until both sides are multiples of `multiple`.
 
+    While exported nothing is refused, for one program serves every size.
+
     Raises:
         ValueError: if a side is too short to be reflected that far.
     """
+    if exporting():
+        return _reflected(_reflected(x, 2, multiple), 3, multiple)
     height, width = x.shape[-2:]
     down, right = -height % multiple, -width % multiple
     if down >= height or right >= width:
@@ -136,3 +142,21 @@ def pad_to_multiple(x: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor,
             f"a side of {height}x{width} is too short for a multiple of {multiple}: enlarge it"
         )
     return F.pad(x, (0, right, 0, down), mode="reflect") if down or right else x
+
+
+def cropped(x: Float[Tensor, "b c h w"], height: int, width: int) -> Float[Tensor, "b c h2 w2"]:
+    """The upper left of `x`: undoes `pad_to_multiple`."""
+    if not exporting():
+        return x[..., :height, :width]
+    # Of a slice torch.export wants to know whether it is the whole, and takes that for a rule.
+    rows = x.index_select(2, torch.arange(height, device=x.device))
+    return rows.index_select(3, torch.arange(width, device=x.device))
+
+
+def _reflected(x: Tensor, axis: int, multiple: int) -> Tensor:
+    """`x` reflected at the end of one axis, without a branch on its length."""
+    length = x.shape[axis]
+    # Of nothing negative: ONNX divides towards 0.
+    whole = (length + multiple - 1) // multiple * multiple
+    place = torch.arange(whole, device=x.device)
+    return x.index_select(axis, torch.where(place < length, place, 2 * (length - 1) - place))

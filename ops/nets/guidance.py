@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ops.nets.blocks import centred, convolution
+from ops.kernels.dispatch import exporting
+from ops.nets.blocks import centred, convolution, cropped
 from ops.nets.subspace import AdaptiveConvolution, Embedding, Maps, UNet
 
 HELD = 0.5  # Section 3.6
@@ -110,9 +111,9 @@ class EP16x(nn.Module):
         parsing: Float[Tensor, "b k h w"] | None = None,
     ) -> Guidance:
         """Start and guidance for an image in [0, 1]; a parsing map is not looked at."""
-        tiles = F.avg_pool2d(centred(image), self.block, ceil_mode=True)
+        tiles = mosaic_tiles(centred(image), self.block)
         tiled = F.interpolate(tiles, scale_factor=float(self.block), mode="nearest")
-        maps = pyramid(tiled[..., : image.shape[-2], : image.shape[-1]], len(self.channels))
+        maps = pyramid(cropped(tiled, *image.shape[-2:]), len(self.channels))
         return Guidance(self.start(maps[0]), maps)
 
 
@@ -153,6 +154,18 @@ class EPMap(nn.Module):
             )
         maps = pyramid(parsing, len(self.channels))
         return Guidance(self.start(maps[0]), maps)
+
+
+def mosaic_tiles(x: Float[Tensor, "b c h w"], block: int) -> Float[Tensor, "b c h2 w2"]:
+    """The mean of each tile of `block` by `block` pixels; at the end, of those that are there."""
+    if not exporting():
+        return F.avg_pool2d(x, block, ceil_mode=True)
+    # A sum over the whole tile and the share of it that is there: no size decides anything.
+    # Of nothing negative: ONNX divides towards 0.
+    down, right = ((side + block - 1) // block * block - side for side in x.shape[-2:])
+    ends = 0, right, 0, down
+    there = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), ends), block)
+    return F.avg_pool2d(F.pad(x, ends), block) / there
 
 
 def pyramid(x: Float[Tensor, "b c h w"], levels: int) -> Maps:

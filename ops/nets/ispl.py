@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ops.kernels.spade import SpatiallyAdaptiveNorm
-from ops.nets.blocks import SLOPE, convolution, pad_to_multiple
+from ops.nets.blocks import SLOPE, convolution, cropped, pad_to_multiple
 from ops.nets.guidance import Guidance, Implicit
 
 MODULATION = 128  # widest layer between a guide and its scale and shift
@@ -161,7 +161,7 @@ class ISPL(nn.Module):
         labels = None if parsing is None else pad_to_multiple(parsing, self.multiple)
         guidance: Guidance = self.prior(padded, labels)
         restored = self.generator(guidance.scaled(strength).held(held))
-        return (restored[..., :height, :width] + 1) / 2
+        return (cropped(restored, height, width) + 1) / 2
 
 
 def image_head(width: int) -> nn.Conv2d:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ops.nets.blocks import centred, pad_to_multiple
+from ops.nets.blocks import centred, cropped, pad_to_multiple
 
 
 class Skip(nn.Module):
@@ -87,4 +87,4 @@ def at_low_resolution(
     """
     height, width = image.shape[-2:]
     enlarged = layers(centred(reduced(image, scale)))
-    return (enlarged[..., :height, :width] + 1) / 2
+    return (cropped(enlarged, height, width) + 1) / 2

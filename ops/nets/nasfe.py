@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ops.kernels.adain import adain
-from ops.nets.blocks import pad_to_multiple
+from ops.nets.blocks import cropped, pad_to_multiple
 from ops.nets.task_encoder import MULTIPLE, WIDTHS, Decoder, TaskEncoder, linear_convolution
 
 TASKS: Final = ("blur", "noise", "low_light")
@@ -22,8 +22,9 @@ class NASFE(nn.Module):
 
     Deviation: where the text is silent or at odds with itself.
 
-    - What comes out is the image plus De's result, so that training starts at the untouched image
-      (`test_an_untrained_network_all_but_returns_its_input`); the text does not say.
+    - De gives the face itself, as the text says, and not what to add to the image: features at a
+      quarter of the size cannot hold the noise of single pixels, so that it would stay
+      (`test_noise_of_single_pixels_does_not_get_through`).
     - Features, the classes broadcast to three maps, and the identity are joined by one 1x1
       convolution before Fn. Section 3 hands the classes to the encoders as well; those are
       trained first on their own, without any.
@@ -101,7 +102,7 @@ class NASFE(nn.Module):
         if self.likeness is not None:
             features.append(self.likeness((b, size[0], size[1]), identity, dropped))
         fused = self.fusion(self.join(torch.cat(features, 1)))
-        return image + self.decoder(fused)[..., :height, :width]
+        return cropped(self.decoder(fused), height, width)
 
     def _check(self, label: Tensor | None, identity: Tensor | None) -> None:
         if (label is not None) != self.labels:

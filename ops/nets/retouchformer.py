@@ -21,6 +21,7 @@ from ops.nets.blocks import (
     Merge,
     ResidualBlock,
     centred,
+    cropped,
     pad_to_multiple,
     zero_convolution,
 )
@@ -214,18 +215,23 @@ class RetouchFormer(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Retouched:
         """The retouched image, not clamped, for an image of any size from 32x32."""
         height, width = image.shape[-2:]
-        padded = pad_to_multiple(image, self.multiple(max(height, width)))
+        padded = pad_to_multiple(image, self.multiple(torch.sym_max(height, width)))
         features = self.encode(padded)
         reconstruction = self.reconstruct(padded, features).image
         mask = self.soft_mask(padded, reconstruction)
         restored = self.retouch(padded, features, mask)
         whole = (restored, mask, reconstruction)
-        return Retouched(*(each[..., :height, :width] for each in whole))
+        return Retouched(*(cropped(each, height, width) for each in whole))
 
     def multiple(self, side: int) -> int:
         """What the sides of an image must be multiples of, if its longer one is `side`."""
-        window = self.transformer.window * self.encoder.stride
+        window = self.window
         return math.lcm(self.stride, window) if 0 < window < side else self.stride
+
+    @property
+    def window(self) -> int:
+        """The side of a window of tokens in pixels, beyond which there are several; 0 for none."""
+        return self.transformer.window * self.encoder.stride
 
     def restore(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """The retouched image in [0, 1], as evaluation and users want it."""

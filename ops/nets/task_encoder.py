@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ops.nets.blocks import SLOPE, Merge, centred, convolution, group_norm, pad_to_multiple
+from ops.nets.blocks import SLOPE, Merge, centred, convolution, cropped, group_norm, pad_to_multiple
 
 MULTIPLE: Final = 8  # of pixels, which the sides of an image are padded to
 WIDTHS: Final = (32, 64, 128, 256)
@@ -95,7 +95,7 @@ class TaskEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """De: what has to be added to an image, from features at a quarter of its size.
+    """De: a face from features at a quarter of its size.
 
     Args:
         channels: of the features.
@@ -123,11 +123,11 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.head = convolution(widths[0], 3)
         with torch.no_grad():
-            self.head.weight.mul_(0.01)  # training starts near the untouched image
+            self.head.weight.mul_(0.1)  # training starts near grey
 
     def forward(self, features: Float[Tensor, "b c h4 w4"]) -> Float[Tensor, "b 3 h w"]:
-        """The residual, at four times the size of the features."""
-        return self.head(_rectified(self.layers(features)))
+        """The image, around [0, 1], at four times the size of the features."""
+        return 0.5 + self.head(_rectified(self.layers(features)))
 
 
 class TaskAutoencoder(nn.Module):
@@ -149,8 +149,8 @@ class TaskAutoencoder(nn.Module):
             ValueError: if a side is too short to be reflected to a multiple of 8.
         """
         height, width = image.shape[-2:]
-        residual = self.decoder(self.encoder(pad_to_multiple(image, MULTIPLE)))
-        return image + residual[..., :height, :width]
+        restored = self.decoder(self.encoder(pad_to_multiple(image, MULTIPLE)))
+        return cropped(restored, height, width)
 
 
 def _stack(channels: int, count: int) -> nn.Sequential:

@@ -247,7 +247,8 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "b l d h w"]:
         """The transformed tokens."""
         height, width = tokens.shape[-2:]
-        if self.window == 0 or max(height, width) <= self.window:
+        # An exported program is asked for the larger side without asking which it is.
+        if self.window == 0 or torch.sym_max(height, width) <= self.window:
             return self._whole(tokens, mask)
         for index, block in enumerate(self.blocks):
             shift = self.window // 2 if index % 2 else 0

@@ -16,6 +16,7 @@ from ops.nets.blocks import (
     Merge,
     ResidualBlock,
     centred,
+    cropped,
     pad_to_multiple,
     zero_convolution,
 )
@@ -46,4 +47,4 @@ class RestorationUNet(nn.Module):
         *maps, x = self.encoder(centred(pad_to_multiple(image, self.encoder.stride)))
         for level in reversed(range(len(maps))):
             x = self.blocks[level](self.merges[level](x, maps[level]))
-        return image + self.head(F.leaky_relu(x, SLOPE))[..., :height, :width]
+        return image + cropped(self.head(F.leaky_relu(x, SLOPE)), height, width)

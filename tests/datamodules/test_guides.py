@@ -1,11 +1,14 @@
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules.clips import ClipWriter
+from datamodules.detection import FaceDetector
 from datamodules.guides import AnotherPerson, AverageFace, Frames, Guide, OneImage
-from datamodules.images import UnreadableImage
+from datamodules.images import UnreadableImage, read_image
 from datamodules.reading import Covering
 
 FRAME = Covering(16, 16)
@@ -87,6 +90,34 @@ def test_frames_are_the_pictures_of_a_folder_by_name(tmp_path: Path):
     assert [int(frame[0, 0, 0]) for frame in guide._frames] == [10, 20, 30]
 
 
+def test_a_clip_among_the_frames_gives_every_kth(tmp_path: Path):
+    write(tmp_path / "a.png", 30, (32, 32))
+    with ClipWriter(tmp_path / "b.mp4", (32, 32), Fraction(25)) as writer:
+        for i in range(7):
+            writer.write(np.full((32, 32, 3), 100 + 20 * i, np.uint8))
+    guide = Frames(str(tmp_path), every=3)
+    guide.prepare(Some(2), FRAME)
+    found = [int(frame[8, 8, 0]) for frame in guide._frames]
+    assert found == pytest.approx([30, 100, 160, 220], abs=3)
+    with pytest.raises(ValueError, match="every must be 1 or more, got 0"):
+        Frames(str(tmp_path), every=0)
+
+
+def test_faces_in_frames_are_aligned_and_frames_without_one_left_out(tmp_path: Path, faces: Path):
+    detector = faces / "assets" / "yunet_n_640_640.onnx"
+    photograph = read_image(next((faces / "lisa").glob("*.jpg")))
+    for name, image in (("a", photograph), ("b", np.full((64, 64, 3), 90, np.uint8))):
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    guide = Frames(str(tmp_path), detector=detector)
+    guide.prepare(Some(2), Covering(128, 128))
+    assert len(guide._frames) == 1
+    (face,) = FaceDetector(detector)(guide._frames[0])
+    assert face.landmarks[:2].mean(0) == pytest.approx([64, 62], abs=6)  # FFHQ's place for eyes
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(UnreadableImage, match="shows no face to guide by"):
+        Frames(str(tmp_path), detector=detector).prepare(Some(2), FRAME)
+
+
 def test_a_folder_without_pictures_is_refused(tmp_path: Path):
-    with pytest.raises(UnreadableImage, match="holds no picture to guide by"):
+    with pytest.raises(UnreadableImage, match="holds no picture and no clip"):
         Frames(str(tmp_path)).prepare(Some(2), FRAME)

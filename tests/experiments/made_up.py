@@ -21,9 +21,6 @@ model: {class_path: some.Model, init_args: {width: 4}}
 EXPERIMENTS = {
     "full": """
 expected: {test/psnr: 40.0, test/ari: 60.5, source: Table 1}
-claims:
-  - {metric: test/ari, above: plain, source: Table 1}
-  - {metric: test/psnr, above: other, source: Table 2}
 """,
     "plain": """
 expected: {test/psnr: 36.0, test/ari: 12.5, source: Table 1}
@@ -36,12 +33,24 @@ model: {class_path: some.OtherModel}
 }
 
 
+CLAIMS = """
+paper:
+  claims:
+    - claim: wide is better
+      source: Table 1
+      orderings:
+        - {experiment: full, metric: test/ari, above: plain}
+        - {experiment: full, metric: test/psnr, above: other}
+"""
+
+
 def make_experiments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three experiments of one paper in `folder`, in place of the shipped ones."""
+    """Three experiments of one paper and its claims in `folder`, in place of the shipped."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder.parent / "paper.yaml").write_text(PAPER)
     for name, content in EXPERIMENTS.items():
         (folder / f"{name}.yaml").write_text(f"# {name}\nbases: [../paper.yaml]\n{content}")
+    (folder / "claims.yaml").write_text(CLAIMS)
     monkeypatch.setattr(settings, "EXPERIMENTS", folder)
     monkeypatch.setenv("RUNS", str(folder.parent / "runs"))
 

@@ -4,15 +4,15 @@ from pathlib import Path
 import pytest
 
 from experiments import settings
-from experiments.claims import METRICS, Claim, Comparison, claims_of, compared
+from experiments.claims import METRICS, Claim, Comparison, compared, read_claims
 from experiments.repeats import find_runs, repeats_of
-from experiments.settings import SettingsError, describe, load_chain, names, paper_of
+from experiments.settings import SettingsError, describe, paper_of, read
 from lightning_modules.scores import Scores
 from ops.kernels.component import ComponentBasis
 from tests.experiments.made_up import make_experiments, write_run
 
 ARI = Claim("full", "ari", "above", "plain", "Table 1")
-SHIPPED = names()
+SHIPPED = list(read_claims())
 
 
 @pytest.fixture
@@ -127,61 +127,108 @@ def test_what_a_file_says_of_the_data_may_differ(runs: Path):
     assert judged(runs)[0].verdict == "held"
 
 
+def test_runs_as_long_as_their_files_say_are_compared_though_the_files_differ(runs: Path):
+    (settings.EXPERIMENTS / "plain.yaml").write_text("bases: [../paper.yaml]\nmax_batches: 20\n")
+    for seed in (0, 1):
+        pair(runs, seed, 3.0, 1.0)
+    assert judged(runs)[0].verdict == "held"
+
+
+def test_a_run_cut_short_is_not_compared_though_the_files_differ_in_length(runs: Path):
+    (settings.EXPERIMENTS / "plain.yaml").write_text("bases: [../paper.yaml]\nmax_batches: 20\n")
+    for seed in (0, 1):
+        write_run(runs / f"a{seed}", "full", seed, {"ari": 3.0})
+        write_run(runs / f"b{seed}", "plain", seed, {"ari": 1.0}, {"max_batches": 3})
+    assert judged(runs)[0].verdict == "not run"
+
+
 def test_a_claim_knows_the_papers_two_numbers(runs: Path):
-    assert [claim.printed for claim in claims_of("full")] == [(60.5, 12.5), (40.0, 39.0)]
-    assert str(claims_of("full")[0]) == "ari of full above plain"
-    assert claims_of("plain") == []
+    told = read_claims()["paper"]
+    assert [claim.printed for claim in told.claims] == [(60.5, 12.5), (40.0, 39.0)]
+    assert str(told.claims[0]) == "ari of full above plain"
+    assert (told.claims[0].words, told.first) == ("wide is better", ())
+    assert told.experiments == ["full", "plain", "other"]
+
+
+ORDERING = "{experiment: full, metric: test/ari, above: plain}"
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("ordering", "said"),
     [
-        ("{metric: test/ari, abov: plain, source: x}", "no key 'abov' in a claim: did you mean 'a"),
-        ("{metric: test/ari, source: x}", "either above or below"),
-        ("{metric: test/ari, above: plain, below: plain, source: x}", "either above or below"),
-        ("{metric: test/ary, above: plain, source: x}", "no metric 'test/ary': did you mean"),
-        ("{above: plain, source: x}", "no metric ''"),
-        ("{metric: test/ari, above: plane, source: x}", "'plane' to compare with: did you mean 'p"),
-        ("{metric: test/ari, above: full, source: x}", "no other experiment 'full'"),
-        ("{metric: test/ari, above: plain}", "must name its source"),
-        ("plain", "a claim must be `metric: ..., above: ...`, got 'plain'"),
+        (ORDERING.replace("above", "abov"), "no key of an ordering 'abov': did you mean 'above'?"),
+        ("{experiment: full, metric: test/ari}", "either above or below"),
+        (ORDERING.replace("above", "below: plain, above"), "either above or below"),
+        (ORDERING.replace("ari", "ary"), "no metric 'test/ary': did you mean"),
+        ("{experiment: full, above: plain}", "an ordering lacks metric"),
+        ("{metric: test/ari, above: plain}", "an ordering lacks experiment"),
+        (ORDERING.replace("plain", "plane"), "no other experiment 'plane': did you mean 'plain'?"),
+        (ORDERING.replace("plain", "full"), "no other experiment 'full'"),
+        (ORDERING.replace("full", "fill"), "no experiment 'fill': did you mean 'full'?"),
+        ("plain", "an ordering must say experiment, metric, above, below, got 'plain'"),
     ],
 )
-def test_a_wrong_claim_is_told_in_one_line(runs: Path, entry: str, said: str):
-    path = settings.EXPERIMENTS / "full.yaml"
-    path.write_text(f"bases: [../paper.yaml]\nclaims: [{entry}]\n")
-    with pytest.raises(SettingsError, match=r"full\.yaml: ") as caught:
-        claims_of("full")
+def test_a_wrong_ordering_is_told_in_one_line(runs: Path, ordering: str, said: str):
+    write_claims(f"paper: {{claims: [{{claim: x, source: y, orderings: [{ordering}]}}]}}")
+    told_of(said)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{first: []}", "a paper lacks claims"),
+        ("{claims: {}}", "claims must be a list, got a dict"),
+        ("{claims: [], frist: [full]}", "no key of a paper 'frist': did you mean 'first'?"),
+        ("{claims: [], first: [ful]}", "no experiment 'ful': did you mean 'full'?"),
+        ("{claims: [{claim: x, orderings: []}]}", "a claim lacks source"),
+        ("{claims: [{claim: x, source: '', orderings: []}]}", "source of a claim must be words"),
+        ("{claims: [{claim: x, source: y, orderings: z}]}", "orderings must be a list, got a str"),
+        ("7", "a paper must say claims, first, got '7'"),
+    ],
+)
+def test_a_wrong_paper_is_told_in_one_line(runs: Path, content: str, said: str):
+    write_claims(f"paper: {content}")
+    told_of(said)
+
+
+def write_claims(content: str) -> None:
+    settings.claims_file().write_text(content)
+
+
+def told_of(said: str) -> None:
+    with pytest.raises(SettingsError, match=r"claims\.yaml: ") as caught:
+        read_claims()
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
-    path.write_text("bases: [../paper.yaml]\nclaims: {metric: test/ari}\n")
-    with pytest.raises(SettingsError, match="claims must be a list, got a dict"):
-        claims_of("full")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_claim_is_of_one_paper_and_as_its_numbers_are(name: str):
-    paper = paper_of(name)
-    assert not {"claims", "paper"} & load_chain(name).settings.keys()
-    for claim in claims_of(name):
-        assert paper
-        assert paper_of(claim.other) == paper
+def test_the_shipped_claims_of_a_paper_are_of_its_experiments_and_as_its_numbers_are(name: str):
+    told = read_claims()[name]
+    (paper,) = {paper_of(experiment) for experiment in told.experiments}
+    assert paper
+    assert read(settings.CONFIGS / f"{name}.yaml")["paper"] == paper
+    for claim in told.claims:
         one, other = claim.printed
         if one is not None and other is not None:
             assert (one > other) == (claim.side == "above"), claim
 
 
-def test_the_shipped_claims_are_those_of_the_papers():
-    claims = [claim for name in SHIPPED for claim in claims_of(name)]
-    told = {paper_of(claim.experiment) for claim in claims}
-    assert told >= {"Makeup-Go", "RetouchFormer", "ISPL", "NASFE"}
-    unnumbered = [claim for claim in claims if None in claim.printed]
-    printed_nowhere = {
-        "soft_iou",
-        "frechet_own",
-        "identity_second",
-    }  # ours, in place of what the papers measured
-    assert {claim.metric for claim in unnumbered} <= printed_nowhere
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_shipped_claim_stands_twice(name: str):
+    told = read_claims()[name].claims
+    orderings = [(frozenset(claim.pair), claim.metric) for claim in told]
+    assert [each for each in orderings if orderings.count(each) > 1] == []
+
+
+def test_the_shipped_claims_are_those_of_all_five_papers():
+    assert set(SHIPPED) == {"crn", "retouchformer", "ispl", "nasfe", "inversion"}
+    claims = [claim for told in read_claims().values() for claim in told.claims]
+    assert len({(claim.words, claim.source) for claim in claims}) >= 25
+    assert all(claim.source.startswith(("Table", "Section", "Fig.")) for claim in claims)
+    # ours, in place of what the papers measured
+    stand_ins = {"soft_iou", "frechet_own", "identity_second", "loss", "distance"}
+    assert {claim.metric for claim in claims if None in claim.printed} <= stand_ins
     assert describe("crn_mt")[1]["test/ari"] == 60.5
 
 

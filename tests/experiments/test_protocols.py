@@ -34,6 +34,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     for path in folder.glob("*.yaml"):
         path.unlink()
+    (folder / "claims.yaml").write_text("{}")
     for name in PRINTED:
         lines = ["# x", "bases: [../paper.yaml]", f"expected: {PRINTED[name]}"]
         text = "\n".join([*lines, f"data: {{{DATA[name]}}}"])

@@ -7,6 +7,7 @@ import yaml
 from experiments.repeats import (
     IMMATERIAL,
     Run,
+    as_told,
     chain,
     differing,
     find_runs,
@@ -145,3 +146,11 @@ def test_mean_and_spread_hide_nothing_that_is_no_number():
     assert spread([1.0]) is None
     assert math.isnan(mean([1.0, math.nan]))
     assert spread([1.0, math.nan]) is None
+
+
+def test_defaults_that_a_file_leaves_out_make_no_other_setting():
+    told = [{"name": "a", "weight": 2.0}, {"name": "b"}]
+    assert as_told(told, [{"name": "a", "weight": 2.0}, {"name": "b", "weight": 1.0}])
+    assert not as_told(told, [{"name": "a", "weight": 3.0}, {"name": "b", "weight": 1.0}])
+    assert not as_told(told, [{"name": "a", "weight": 2.0}])
+    assert not as_told(told, None)

@@ -29,11 +29,22 @@ def test_the_report_holds_rows_claims_runs_and_what_is_left_out(
     text = reported(runs)
     assert text in capsys.readouterr().out
     assert "## A Paper\n" in text
+    assert "| A Paper | 2 | 4 | 2 | demo | 1 |  |  | 1 |" in text
     assert "| 1 | full | output | 2 (0, 1) | 60 | 30.50 ± 0.71 | 40.0 | 20.00 ± 0.00 |" in text
     assert "| 1 |  | identity |  | 60 | 20.00 |  | 20.00 |" in text
-    assert "| ari of full above plain | Table 1 | 60.5 | 12.5 | 1 | 20.00 ± 0.00 |" in text
+    assert "| ari of full above plain | held | 60.5 | 12.5 | 20.00 ± 0.00 |" in text
     assert "| A Paper | 1 | plain | 1 | plain1 | 0123456 |" in text
     assert "- half: no results.csv: not finished, or not tested" in text
+
+
+def test_the_page_shows_what_the_markdown_says(runs: Path):
+    write_run(runs / "a", "full", 0, {"psnr": 30.25})
+    text = reported(runs)
+    shown = (runs / "report.html").read_text()
+    headings = [line.lstrip("# ") for line in text.splitlines() if line.startswith("## ")]
+    assert headings
+    assert all(f">{heading}</h2>" in shown for heading in headings)
+    assert "<td>30.25</td>" in shown
 
 
 def test_two_reports_of_the_same_runs_are_the_same_text(runs: Path):

@@ -41,11 +41,10 @@ def test_the_chain_goes_from_default_to_paper_to_experiment_to_scale(tiny: Path)
 
 
 def test_what_a_file_says_about_itself_is_no_setting(tiny: Path):
-    tiny.write_text(tiny.read_text() + "claims: []\n")
     base = tiny.parent / "paper.yaml"
     base.write_text(f"paper: A Paper\n{base.read_text()}")
     merged = load_chain(str(tiny), "smoke")
-    assert not {"bases", "claims", "expected", "paper", "scales"} & merged.settings.keys()
+    assert not {"bases", "expected", "paper", "scales"} & merged.settings.keys()
     assert merged.expected == {"test/psnr": 30.0, "source": "Table 0"}
 
 

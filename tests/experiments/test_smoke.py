@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from experiments.__main__ import main
-from experiments.settings import EXPERIMENTS, ROOT, load_chain
+from experiments.settings import ROOT, load_chain, names
 from lightning_modules.checkpoints import read_checkpoint
 
 GOLDEN = ROOT / "tests" / "golden"
-NAMES = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+NAMES = names()
 REWRITE = "VISAGIST_WRITE_GOLDEN" in os.environ  # to be set by hand when a change is meant
 
 

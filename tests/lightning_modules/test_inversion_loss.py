@@ -69,6 +69,11 @@ def test_total_variation_fades_along_the_run(
     torch.testing.assert_close(added(terms, images, progress), wanted, rtol=1e-3, atol=1e-3)
 
 
+def test_a_weight_that_would_have_to_fall_to_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the last share of a weight must be above 0, got 0\.0"):
+        Smoothness(last=0.0)
+
+
 def test_the_guide_is_compared_in_the_layers_by_their_weights(images: torch.Tensor) -> None:
     layers = (Layer(LAYER), Layer("layer3", 0.5))
     found = added(Terms(tv=Smoothness(0.0), guide=Guidance(20.0, layers)), images)

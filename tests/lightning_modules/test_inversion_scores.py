@@ -112,6 +112,6 @@ def test_no_other_judge_may_take_the_inverted_ones_name() -> None:
 def test_a_gallery_is_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = InversionScores(Embedders(embedder()))
     images = pictures(30, 7)
-    whole = scores._look(images)["own"]
+    whole = scores.look(images)["own"]
     monkeypatch.setattr("lightning_modules.inversion_scores._PART", 3)
-    torch.testing.assert_close(scores._look(images)["own"], whole)
+    torch.testing.assert_close(scores.look(images)["own"], whole)

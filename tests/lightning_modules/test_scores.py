@@ -3,6 +3,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from lightning_modules.measures import Measures, People
 from lightning_modules.scores import Scores
 from ops.kernels.component import ComponentBasis, PatchPCA
 
@@ -160,3 +161,49 @@ def test_the_improvement_of_a_row_adds_up_to_its_ari(basis: ComponentBasis) -> N
 def test_without_a_basis_there_is_no_improvement() -> None:
     with pytest.raises(ValueError, match="without a basis have no improvement"):
         Scores().output.improvement()
+
+
+class MeanColour(torch.nn.Module):
+    """A judge that sees the mean colour."""
+
+    dimensions, comparable = 3, True
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.mean((2, 3)) - 0.5
+
+
+def shades() -> tuple[torch.Tensor, People]:
+    """Three people of a colour each, each on the image and on two photographs beside it."""
+    shade = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]])
+    pictures = shade[:, :, None, None].expand(-1, -1, 16, 16)
+    references = torch.stack([0.9 * pictures, 0.8 * pictures + 0.1], dim=1)
+    return pictures, People(torch.tensor([7, 3, 5]), references)
+
+
+def test_faces_are_looked_up_among_the_references_of_all() -> None:
+    target, people = shades()
+    scores = Scores(Measures(judges={"colour": MeanColour()}))
+    nowhere = torch.zeros(3, 1, 16, 16)
+    wrong = target.roll(1, 0)
+    scores.update(wrong, target, target, nowhere, None, 1.0, people)
+    table = scores.table()
+    assert (table["output"]["top1_colour"], table["output"]["top5_colour"]) == (1.0, 1.0)
+    assert (table["identity"]["top1_colour"], table["identity"]["top5_colour"]) == (0.0, 1.0)
+    assert "top1_x" in scores.definitions
+
+
+def test_without_references_nobody_is_looked_up() -> None:
+    target, _ = shades()
+    scores = Scores(Measures(judges={"colour": MeanColour()}))
+    scores.update(target, target, target, torch.zeros(3, 1, 16, 16), None, 1.0)
+    assert not [name for name in scores.table()["output"] if name.startswith("top")]
+
+
+def test_a_rival_has_a_row_of_its_own_before_the_output() -> None:
+    image, output, target, region = images(0)
+    scores = Scores(rivals={"flipped": lambda image: 1 - image})
+    scores.update(image, output, target, region, None, 1.0)
+    table, inverse = scores.table(), Scores()
+    inverse.update(1 - image, output, target, region, None, 1.0)
+    assert list(table) == ["identity", "flipped", "output"]
+    assert table["flipped"]["psnr"] == inverse.table()["identity"]["psnr"]

@@ -168,8 +168,8 @@ def test_a_step_ahead_has_the_gradient_of_darts(monkeypatch: pytest.MonkeyPatch)
     }
     (wanted,) = torch.autograd.grad(loss("alphas", moved), made.fusion.alphas)
     (plain,) = torch.autograd.grad(loss("alphas", ours), made.fusion.alphas)
-    assert (found - wanted).norm() < 0.01 * wanted.norm()
-    assert (plain - wanted).norm() > wanted.norm()
+    assert (found - wanted).norm() < 0.05 * wanted.norm()  # a difference quotient, as in DARTS
+    assert (plain - wanted).norm() > 0.5 * wanted.norm()
 
 
 def test_the_alphas_wait_until_their_part_of_the_run(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ops.kernels import dispatch
-from ops.kernels.dispatch import Form, forced, form_for
+from ops.kernels.dispatch import Form, exporting, forced, form_for
 
 
 class Elsewhere:
@@ -53,3 +53,17 @@ def test_a_forced_form_ends_with_an_error_too():
     with pytest.raises(RuntimeError):
         fail()
     assert form_for(torch.zeros(1)) is Form.TORCH
+
+
+class Told(torch.nn.Module):
+    """Adds 1 while it is written down."""
+
+    def forward(self, x):
+        return x + 1 if exporting() else x
+
+
+def test_a_program_that_is_written_down_takes_the_forms_for_it():
+    x = torch.zeros(2)
+    assert torch.equal(Told()(x), x)
+    assert torch.equal(torch.export.export(Told(), (x,)).module()(x), x + 1)
+    assert not exporting()

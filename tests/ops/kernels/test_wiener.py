@@ -213,3 +213,19 @@ def test_the_operator_exports_for_any_size(unchecked_types):
     exported = torch.export.export(operator, given, dynamic_shapes=(size,)).module()
     other = torch.randn(1, 4, 6, 11)
     torch.testing.assert_close(exported(other), operator(other))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_exported_form_is_the_same_equation_in_every_norm(norm, unchecked_types):
+    class Sharpened(torch.nn.Module):
+        def forward(self, signal, kernel):
+            return wiener(signal, kernel, 0.1, norm)
+
+    size = {2: torch.export.Dim("h", min=2), 3: torch.export.Dim("w", min=2)}
+    given = torch.randn(2, 1, 3, 8, 10).unbind()
+    program = torch.export.export(Sharpened(), given, dynamic_shapes=(size, size))
+    assert not [node for node in program.graph.nodes if "fft" in str(node.target)]
+    for sides in ((7, 13), (64, 9)):
+        maps = torch.randn(2, 1, 3, *sides).unbind()
+        wanted = by_complex_transforms(*maps, 0.1, norm)
+        torch.testing.assert_close(program.module()(*maps), wanted, rtol=1e-4, atol=1e-5)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from sklearn.metrics import top_k_accuracy_score
 
-from ops.metrics.recognition import TopKRecognition, recognition_rank
+from ops.metrics.recognition import Recognition, recognition_rank
 
 PEOPLE = torch.tensor([30, 10, 20, 10, 40, 30, 20, 10])
 
@@ -31,8 +31,9 @@ def scores(probe, gallery, match):
 @pytest.mark.parametrize("match", ["nearest", "mean"])
 def test_the_share_is_scikit_learns_top_k_accuracy(match):
     probe, identity, gallery = faces()
-    metric = TopKRecognition(gallery, PEOPLE, (1, 2, 3), match)
-    metric.update(probe, identity)
+    metric = Recognition((1, 2, 3), match)
+    metric.update(probe[:9], identity[:9], gallery[:3], PEOPLE[:3])
+    metric.update(probe[9:], identity[9:], gallery[3:], PEOPLE[3:])
     table = scores(probe, gallery, match).numpy()
     expected = [
         top_k_accuracy_score(identity, table, k=k, labels=[10, 20, 30, 40]) for k in (1, 2, 3)
@@ -59,25 +60,30 @@ def test_a_stranger_is_refused():
         recognition_rank(probe, torch.tensor([10, 50, 50]), gallery, PEOPLE)
 
 
-def test_settings_that_cannot_be_are_refused(unchecked_types):
-    _, _, gallery = faces()
+def test_ranks_that_cannot_be_are_refused():
     for ranks in ((), (0, 1), (3, 1)):
         with pytest.raises(ValueError, match="ranks must be ascending numbers above 0"):
-            TopKRecognition(gallery, PEOPLE, ranks)
-    with pytest.raises(ValueError, match="one identity each, got 8 and 7"):
-        TopKRecognition(gallery, PEOPLE[1:])
+            Recognition(ranks)
+
+
+def test_without_a_probe_there_is_no_share():
+    _, _, gallery = faces()
+    metric = Recognition((1, 5))
+    metric.update(gallery[:0], PEOPLE[:0], gallery, PEOPLE)
+    assert metric.compute().isnan().tolist() == [True, True]
 
 
 def share_of_a_rank(rank):
+    """Each process sees a part of the probes and a part of the gallery."""
     probe, identity, gallery = faces()
-    part = (slice(0, 25), slice(25, 40))[rank]
-    metric = TopKRecognition(gallery, PEOPLE)
-    metric.update(probe[part], identity[part])
+    part, own = (slice(0, 25), slice(25, 40))[rank], (slice(0, 6), slice(6, 8))[rank]
+    metric = Recognition()
+    metric.update(probe[part], identity[part], gallery[own], PEOPLE[own])
     return metric.compute()
 
 
 def test_two_processes_give_what_one_gives(two_processes):
     probe, identity, gallery = faces()
-    metric = TopKRecognition(gallery, PEOPLE)
-    metric.update(probe, identity)
+    metric = Recognition()
+    metric.update(probe, identity, gallery, PEOPLE)
     assert all(torch.equal(found, metric.compute()) for found in two_processes(share_of_a_rank))

@@ -2,7 +2,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ops.nets.blocks import Encoder, Merge, ResidualBlock, centred, enlarge, pad_to_multiple, shrink
+from ops.nets.blocks import (
+    Encoder,
+    Merge,
+    ResidualBlock,
+    centred,
+    cropped,
+    enlarge,
+    pad_to_multiple,
+    shrink,
+)
 
 
 def test_the_encoder_of_the_paper_gives_six_levels_and_halves_the_size_three_times() -> None:
@@ -77,3 +86,22 @@ def test_an_image_of_the_right_size_is_not_padded() -> None:
 def test_an_image_too_small_to_reflect_is_refused_with_its_size() -> None:
     with pytest.raises(ValueError, match="3x20"):
         pad_to_multiple(torch.rand(1, 3, 3, 20), 8)
+
+
+class Padded(torch.nn.Module):
+    """A padded image, and the image again."""
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        padded = pad_to_multiple(image, 8)
+        return padded, cropped(padded, *image.shape[-2:])
+
+
+def test_one_exported_program_pads_and_crops_every_size(unchecked_types: None) -> None:
+    sides = {2: torch.export.Dim("h", min=8), 3: torch.export.Dim("w", min=8)}
+    given = (torch.rand(1, 3, 24, 19),)
+    program = torch.export.export(Padded(), given, dynamic_shapes=(sides,)).module()
+    for height, width in ((32, 48), (33, 47), (9, 16)):
+        image = torch.rand(1, 3, height, width)
+        for found, wanted in zip(program(image), Padded()(image), strict=True):
+            assert torch.equal(found, wanted)
+        assert torch.equal(wanted, image)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ops.nets.guidance import EP16x, EPMap, Guidance, Implicit
+from ops.nets.guidance import EP16x, EPMap, Guidance, Implicit, mosaic_tiles
 from ops.nets.hifacegan import LipPrior
 from ops.nets.subspace import Concat, plain_convolution
 
@@ -103,3 +103,20 @@ def test_a_missing_parsing_map_is_named() -> None:
 def test_a_parsing_map_of_other_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="19 classes wanted, got 7"):
         EPMap(WIDTHS)(torch.rand(1, 3, 16, 16), torch.rand(1, 7, 16, 16))
+
+
+class Tiles(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return mosaic_tiles(image, 8)
+
+
+def test_exported_tiles_at_the_end_are_means_of_what_is_there(unchecked_types: None) -> None:
+    sides = {2: torch.export.Dim("h", min=8), 3: torch.export.Dim("w", min=8)}
+    given = (torch.rand(2, 3, 20, 27),)
+    program = torch.export.export(
+        Tiles(), given, dynamic_shapes=(sides,), prefer_deferred_runtime_asserts_over_guards=True
+    ).module()
+    for size in ((16, 24), (17, 30)):
+        image = torch.rand(2, 3, *size)
+        torch.testing.assert_close(program(image), Tiles()(image))
+    torch.testing.assert_close(Tiles()(image)[..., 2, 3], image[..., 16:, 24:].mean((2, 3)))

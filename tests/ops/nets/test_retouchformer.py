@@ -219,3 +219,22 @@ def test_the_settings_choose_block_and_prior_by_class_path() -> None:
     assert isinstance(net.prior, SeparatePrior)
     assert not net.masks.sees_prior
     assert isinstance(net.token_masks, WideMasks)
+
+
+@pytest.mark.parametrize("sides", [(16, 32), (33, 512)])
+def test_a_program_serves_all_sizes_of_one_window_or_all_larger_ones(
+    sides: tuple[int, int], unchecked_types: None
+) -> None:
+    net = network(TokenSize(16, blocks=2, window=4)).eval()
+    assert net.window == 32
+    least, most = sides
+    free = {n: torch.export.Dim(name, min=least, max=most) for n, name in ((2, "h"), (3, "w"))}
+    given = (torch.rand(2, 3, least + 9, least + 3),)
+    with torch.no_grad():
+        program = torch.export.export(
+            net, given, dynamic_shapes=(free,), prefer_deferred_runtime_asserts_over_guards=True
+        ).module()
+        for size in ((least + 1, least + 1), (min(most, 40), min(most, 70))):
+            image = torch.rand(2, 3, *size)
+            for found, wanted in zip(program(image), net(image), strict=True):
+                torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks claims`: runs of RetouchFormer killed in many places, against a whole one.
+"""`python -m benchmarks kills`: runs of RetouchFormer killed in many places, against a whole one.
 
 Each run is a training of its own at smoke scale: 16 batches, 7 to an epoch, a checkpoint after
 each. A row says "same" when the resumed run's weights, optimisers, counters and logged numbers are
@@ -45,7 +45,7 @@ RANDOM_PATIENCE = 480  # seconds for all random kills of a lane
 
 
 class Failed(Exception):
-    """Something that a claim needs did not happen; the message says what."""
+    """Something that a case needs did not happen; the message says what."""
 
 
 class KillAt(pl.Callback):
@@ -166,7 +166,7 @@ def killed_at(batch: int, workers: int, processes: int, runs: Path) -> bool:
     """Whether a run killed at `batch` ends like the whole one."""
     name = f"killed_{batch}_{workers}_{processes}"
     line = command(name, workers, processes)
-    kill = ["--trainer.callbacks+=benchmarks.claims.KillAt", f"--trainer.callbacks.batch={batch}"]
+    kill = ["--trainer.callbacks+=benchmarks.kills.KillAt", f"--trainer.callbacks.batch={batch}"]
     code = exit_code(start([*line, *kill], runs))
     if code != -signal.SIGKILL:
         raise Failed(f"the run to be killed ended with exit code {code}")
@@ -264,7 +264,7 @@ def table(runs: Path) -> Iterable[str]:
 
 
 def main() -> None:
-    """Runs all cases and writes results/claims.md; exit code 1 where one does not hold."""
+    """Runs all cases and writes results/kills.md; exit code 1 where one does not hold."""
     from benchmarks.__main__ import hardware
 
     machine = ", ".join(f"{key} {value}" for key, value in hardware().items())
@@ -275,6 +275,6 @@ def main() -> None:
         for line in table(Path(folder)):
             print(line, flush=True)
             found.append(line)
-    (Path(__file__).parent / "results" / "claims.md").write_text("\n".join([*lines, *found]) + "\n")
+    (Path(__file__).parent / "results" / "kills.md").write_text("\n".join([*lines, *found]) + "\n")
     if any(word in line for line in found for word in ("FAILED", "DIFFERS")):
         raise SystemExit(1)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import claims
-from benchmarks.claims import Kills, killed_at, killed_at_random, verdict
+from benchmarks import kills
+from benchmarks.kills import Kills, killed_at, killed_at_random, verdict
 
 ENDS_WELL = "pass"
 ENDS_BADLY = "raise SystemExit(3)"
@@ -31,12 +31,12 @@ def trainings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Trainings:
                 (tmp_path / name).mkdir(exist_ok=True)
             return subprocess.Popen([*TORCH_FREE, next(order)], start_new_session=True)
 
-        monkeypatch.setattr(claims, "start", start)
-        monkeypatch.setattr(claims, "held", lambda _: held)
+        monkeypatch.setattr(kills, "start", start)
+        monkeypatch.setattr(kills, "held", lambda _: held)
         monkeypatch.setattr(
-            claims, "outcome", lambda run: "whole" if run.name.startswith("whole") else ending
+            kills, "outcome", lambda run: "whole" if run.name.startswith("whole") else ending
         )
-        monkeypatch.setattr(claims, "PATIENCE", 1)
+        monkeypatch.setattr(kills, "PATIENCE", 1)
         return tmp_path
 
     return told
@@ -68,7 +68,7 @@ def test_what_is_no_kill_or_no_good_end_is_a_failure(
 
 
 def test_a_whole_run_that_fails_is_told_in_its_row(trainings: Trainings) -> None:
-    row, _ = claims.whole(2, trainings(ENDS_BADLY))
+    row, _ = kills.whole(2, trainings(ENDS_BADLY))
     assert row == "| never | 0 | 2 | FAILED: a run that nobody killed ended with exit code 3 |"
 
 
@@ -89,8 +89,8 @@ def test_random_kills_go_on_until_enough_have_hit_a_living_run(trainings: Traini
 def test_random_kills_that_prove_nothing_are_a_failure(
     trainings: Trainings, monkeypatch: pytest.MonkeyPatch, program: str, ending: str, reason: str
 ) -> None:
-    monkeypatch.setattr(claims, "RANDOM_PATIENCE", 1)
-    told = claims.random_kills(0.5, trainings(program, ending=ending))
+    monkeypatch.setattr(kills, "RANDOM_PATIENCE", 1)
+    told = kills.random_kills(0.5, trainings(program, ending=ending))
     assert told.startswith("Killed at random moments: FAILED: ")
     assert reason in told
 
@@ -102,7 +102,7 @@ def test_random_kills_are_reported_with_their_numbers(
         return Kills(25, 10 + number, 2)
 
     trainings(ENDS_WELL)
-    monkeypatch.setattr(claims, "killed_at_random", lane)
-    told = claims.random_kills(0.5, Path())
+    monkeypatch.setattr(kills, "killed_at_random", lane)
+    told = kills.random_kills(0.5, Path())
     assert "50 kills hit living runs, 21 of them" in told
     assert "all 4 runs that came to their end: same" in told

@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from experiments.chapters import Chapter, chapters_of
+from experiments.gallery import best_run, gallery_section
+from experiments.repeats import find_runs, repeats_of
+from tests.experiments.made_up import make_experiments, write_run
+
+WATCHED = {"monitor": "val/psnr"}
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_experiments(tmp_path / "experiments", monkeypatch)
+    return tmp_path / "runs"
+
+
+def chapter(base: Path) -> Chapter:
+    (found,) = chapters_of(repeats_of(find_runs(base)[0])[0])
+    return found
+
+
+def run(base: Path, seed: int, psnr: float, *pictures: str) -> None:
+    folder = write_run(base / f"a {seed}", "full", seed, {"psnr": psnr}, WATCHED)
+    (folder / "pictures").mkdir()
+    for name in pictures:
+        (folder / "pictures" / name).write_bytes(b"\x89PNG")
+
+
+def test_the_best_run_by_what_it_was_watched_by_is_shown(runs: Path):
+    for seed, psnr in enumerate((30.0, 32.0, 31.0)):
+        run(runs, seed, psnr, "test.png", "closeup.png", "val_0001200.png", "iterate_0000050.png")
+    text = "".join(gallery_section(chapter(runs), runs))
+    assert "Seed 1, the best of 3 by psnr." in text
+    assert "![full on test images](a%201/pictures/test.png)" in text
+    assert "More of this run: [closeup](a%201/pictures/closeup.png).\n" in text
+    assert "0001200" not in text
+    assert "0000050" not in text
+
+
+def test_without_that_metric_it_is_the_first_seed(runs: Path):
+    write_run(runs / "b", "full", 3, {"psnr": 31.0}, {"monitor": "val/auc"})
+    write_run(runs / "a", "full", 5, {"psnr": 32.0}, {"monitor": "val/auc"})
+    found, metric = best_run(chapter(runs).groups[0])
+    assert (found.seed, metric) == (3, "")
+
+
+def test_a_run_without_pictures_is_left_out(runs: Path):
+    run(runs, 0, 30.0, "val_0000002.png")
+    assert gallery_section(chapter(runs), runs) == []
