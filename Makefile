@@ -69,7 +69,7 @@ export: $(READY) ## write a trained network for use elsewhere: CKPT FORMAT=onnx|
 	@$(RUN_IT) export --ckpt=$(CKPT) --format=$(FORMAT) $(if $(TO),--to=$(TO)) $(ARGS)
 
 demo: $(READY) ## a page in the browser to try a trained network on: CKPT
-	@$(RUN_IT) demo --ckpt=$(CKPT) $(ARGS)
+	@$(RUN_IT) demo --ckpt=$(CKPT) $(if $(filter 1,$(ALIGNED)),--aligned) $(ARGS)
 
 transfer: $(READY) ## put a photograph's embedding on the faces of a clip: CKPT FACE IN OUT
 	@$(RUN_IT) transfer --ckpt=$(CKPT) --face=$(FACE) --in=$(IN) --out=$(OUT) $(ARGS)
@@ -110,7 +110,7 @@ kills: $(READY) ## runs killed in many places, against a whole one
 	@$(TUNING) $(PY) -m benchmarks kills $(ARGS)
 
 docs: $(READY) ## build the pages of docs/ into site/
-	@$(VENV)/bin/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 check: $(READY) layers ## formatting, lint, types, layers and tests, as in CI
 	@$(VENV)/bin/ruff format --check .

@@ -185,6 +185,8 @@ def _torchscript() -> Iterator[None]:
     """Hushes that torch wants TorchScript no more."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".*torch\.jit\.\w+. is (deprecated|not supported)")
+        # The program's checks of its one size become constants, as they should.
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python ")
         yield
 
 

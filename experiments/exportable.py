@@ -12,6 +12,7 @@ from lightning_modules.base import Training
 from lightning_modules.embedder import FaceEmbedding
 from lightning_modules.inversion import FeedForwardInversion
 from lightning_modules.run import Run
+from lightning_modules.search import FusionSearch
 from ops.nets.embedder import Embedder
 from ops.nets.guidance import EPMap
 from ops.nets.inverter import GuidedInverter
@@ -161,6 +162,11 @@ def exportable(method: Run, settings: Mapping[str, Any]) -> Exportable:
     Raises:
         SettingsError: if it has no network that could be exported.
     """
+    if isinstance(method, FusionSearch):
+        raise SettingsError(
+            "a search has no network to export: it holds every operator at once; train nasfe with "
+            "the genotype that it found"
+        )
     for name in idle_parts(method):
         delattr(method, name)
     if isinstance(method, Training):

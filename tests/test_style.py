@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("ops", "lightning_modules", "datamodules", "experiments", "benchmarks")
 # Tests of more than one module.
 STANDING_ALONE = {
+    "tests/docs/test_sixth_paper.py",
     "tests/test_style.py",
     "tests/datamodules/test_waiting.py",
     "tests/datamodules/degradations/test_all.py",
