@@ -63,16 +63,16 @@ predict: $(READY) ## write the answers of a trained EXP as pictures
 	@$(RUN_IT) predict $(EXP) $(OPTIONS) $(if $(CKPT),--ckpt=$(CKPT)) $(ARGS)
 
 restore: $(READY) ## restore photographs, folders and clips by a trained run: CKPT IN OUT (ALIGNED=1 for crops)
-	@$(RUN_IT) restore --ckpt=$(CKPT) --in='$(IN)' --out=$(OUT) $(if $(filter 1,$(ALIGNED)),--aligned) $(ARGS)
+	@$(RUN_IT) restore --ckpt='$(CKPT)' --in='$(IN)' --out='$(OUT)' $(if $(filter 1,$(ALIGNED)),--aligned) $(ARGS)
 
 export: $(READY) ## write a trained network for use elsewhere: CKPT FORMAT=onnx|torchscript|pt2|safetensors TO
-	@$(RUN_IT) export --ckpt=$(CKPT) --format=$(FORMAT) $(if $(TO),--to=$(TO)) $(ARGS)
+	@$(RUN_IT) export --ckpt='$(CKPT)' $(if $(FORMAT),--format=$(FORMAT)) --to='$(or $(TO),exported)' $(ARGS)
 
 demo: $(READY) ## a page in the browser to try a trained network on: CKPT
-	@$(RUN_IT) demo --ckpt=$(CKPT) $(if $(filter 1,$(ALIGNED)),--aligned) $(ARGS)
+	@$(RUN_IT) demo --ckpt='$(CKPT)' $(if $(filter 1,$(ALIGNED)),--aligned) $(ARGS)
 
 transfer: $(READY) ## put a photograph's embedding on the faces of a clip: CKPT FACE IN OUT
-	@$(RUN_IT) transfer --ckpt=$(CKPT) --face=$(FACE) --in=$(IN) --out=$(OUT) $(ARGS)
+	@$(RUN_IT) transfer --ckpt='$(CKPT)' --face='$(FACE)' --in='$(IN)' --out='$(OUT)' $(ARGS)
 
 data: $(READY) ## draw a made-up data set: SET=ffhqr TO=folder SIZE=128
 	@$(PY) -m experiments data --set=$(SET) --to=$(or $(TO),data/$(SET)_drawn) $(if $(SIZE),--size=$(SIZE)) $(ARGS)

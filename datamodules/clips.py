@@ -5,7 +5,7 @@ PyAV decodes and encodes; it is imported where a clip is opened.
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +15,22 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from datamodules.containers import closed, copied_sound, opened, pyav, told
+from datamodules.containers import (
+    closed,
+    copied_sound,
+    opened,
+    pyav,
+    refuse_cut,
+    refuse_hdr,
+    start,
+    told,
+    video_of,
+)
 from datamodules.images import UnreadableImage
 
 if TYPE_CHECKING:
     from av import VideoFrame
-    from av.container import InputContainer, OutputContainer
+    from av.container import OutputContainer
     from av.video.stream import VideoStream
 
 Frame = UInt8[np.ndarray, "h w 3"]
@@ -33,6 +43,7 @@ WRITTEN: Final = (".mp4", ".m4v", ".mov", ".mkv")
 
 _UNTAGGED: Final = 2  # the colour space of a clip that does not tell it
 _LOW_DEFINITION: Final = 576  # lines up to which such a clip has television's older colours
+_TICKS: Final = {"libx264": 360_000, "mpeg4": 60_000}  # a second at most; MPEG-4 has 16 bits
 _QUALITY: Final = {
     "libx264": {"crf": "17"},
     "mpeg4": {"flags": "+qscale", "global_quality": "236"},  # 2 of 31, the best being 1
@@ -48,10 +59,10 @@ def is_clip(path: Path) -> bool:
 class Clip:
     """The pictures of a clip, RGB and upright.
 
-    A turn by 90, 180 or 270 degrees that the file asks for is made. Mirroring, pixels that are not
-    square and a high dynamic range are taken as stored. Frames of another size in the middle of a
-    clip are scaled to the first one's. Where the file does not tell its colours, more than 576
-    lines are read as BT.709 and fewer as BT.601, as players do.
+    A turn by 90, 180 or 270 degrees that the file asks for is made. Mirroring is not, and pixels
+    that are not square are taken as stored, though told of. Frames of another size in the middle
+    of a clip are scaled to the first one's. Where the file does not tell its colours, more than
+    576 lines are read as BT.709 and fewer as BT.601, as players do.
 
     Damage that the decoder can hide, such as a few wrong bytes, is not told of.
 
@@ -62,28 +73,34 @@ class Clip:
         path: of the file.
         rate: frames a second, on average where they do not come evenly.
         size: height and width of the upright frames.
+        pixel: width of an upright pixel by its height; 1 where the file does not tell it.
 
     Raises:
         ImportError: if PyAV is not installed.
-        UnreadableImage: if there is no such clip, or its first frame cannot be read.
+        UnreadableImage: if there is no such clip, its first frame cannot be read, or it has a high
+            dynamic range or the colours of BT.2020.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with opened(path) as container:
-            stream = _video(container, path)
-            _refuse_cut(stream, path)
+            stream = video_of(container, path)
+            refuse_cut(stream, path)
             rate = stream.average_rate or stream.guessed_rate
+            pixel = stream.sample_aspect_ratio or Fraction(1)
             with told(path):
                 first = next(iter(container.decode(stream)), None)
         if first is None:
             raise UnreadableImage(f"{path}: holds no frame")
         if not rate:
             raise UnreadableImage(f"{path}: does not tell its frame rate")
+        refuse_hdr(first, path)
         self.rate = Fraction(rate)
         self._stored = first.height, first.width
         height, width = self._stored
-        self.size = (width, height) if _turns(first) % 2 else (height, width)
+        lying = _turns(first) % 2
+        self.size = (width, height) if lying else (height, width)
+        self.pixel = 1 / pixel if lying else pixel
 
     def frames(self) -> Iterator[Frame]:
         """The frames in their order, each decoded when it is asked for.
@@ -91,14 +108,32 @@ class Clip:
         Raises:
             UnreadableImage: if the rest cannot be read.
         """
+        return (_picture(frame, *self._stored) for _, frame in self._decoded())
+
+    def times(self) -> Iterator[Fraction | None]:
+        """The second at which each of the `frames` is shown, None where the file does not tell it.
+
+        They count from the stream's start, as the sound does that `ClipWriter` copies. For them the
+        clip is decoded once more: of packets not each gives a frame.
+
+        Raises:
+            UnreadableImage: if the rest cannot be read.
+        """
+        for begin, frame in self._decoded():
+            known = frame.pts is not None and frame.time_base is not None
+            yield frame.pts * frame.time_base - begin if known else None
+
+    def _decoded(self) -> "Iterator[tuple[Fraction, VideoFrame]]":
+        """The second at which the stream starts, and a frame."""
         with opened(self.path) as container:
-            frames = container.decode(_video(container, self.path))
+            frames, begin = container.decode(video_of(container, self.path)), start(container)
             while True:
                 with told(self.path):
                     frame = next(frames, None)
                 if frame is None:
                     return
-                yield _picture(frame, *self._stored)
+                refuse_hdr(frame, self.path)
+                yield begin, frame
 
 
 @final
@@ -112,25 +147,37 @@ class ClipWriter:
     Args:
         path: of the file; its folder is made if need be.
         size: height and width of the frames.
-        rate: frames a second.
+        rate: frames a second, on average where `times` are given.
         sound_of: a clip whose sound is copied as it is, packet by packet, all of it.
+        times: the second of each frame, such as `Clip.times`. A frame without one, or behind their
+            end, is shown 1 / `rate` after the one before it; one whose time is not later than that
+            of the one before it, a tick later. Ticks are shorter than 1/30000 of a second, but
+            Matroska keeps milliseconds.
+        pixel: width of a pixel by its height.
 
     Raises:
-        ValueError: if the ending, the size or the rate cannot be written.
+        ValueError: if the ending, the size, the rate or the pixel cannot be written.
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], rate: Fraction, sound_of: Path | None = None
+        self,
+        path: Path,
+        size: tuple[int, int],
+        rate: Fraction,
+        sound_of: Path | None = None,
+        times: Iterable[Fraction | None] = (),
+        pixel: Fraction = Fraction(1),
     ) -> None:
         if path.suffix.lower() not in WRITTEN:
             raise ValueError(f"a clip is written as {', '.join(WRITTEN)}, got '{path.name}'")
-        if min(size) < 1 or rate <= 0:
-            raise ValueError(f"size and rate of a clip must be positive, got {size} and {rate}")
-        self.path, self.size, self.rate = path, size, Fraction(rate)
-        self._sound_of = sound_of
+        if min(size) < 1 or min(rate, pixel) <= 0:
+            found = f"{size}, {rate} and {pixel}"
+            raise ValueError(f"size, rate and pixel of a clip must be positive, got {found}")
+        self.path, self.size, self.rate, self.pixel = path, size, Fraction(rate), Fraction(pixel)
+        self._sound_of, self._times = sound_of, iter(times)
         self._partial = path.with_name(f".{path.stem}.part{path.suffix}")
         self._open = contextlib.ExitStack()
-        self._count = 0
+        self._tick, self._next = -1, Fraction(0)  # of the last frame; second of the next one
 
     def __enter__(self) -> Self:
         """This, ready to write.
@@ -155,6 +202,7 @@ class ClipWriter:
         """Adds a frame.
 
         Raises:
+            UnreadableImage: if the clip cannot be read further that gives the times or the sound.
             ValueError: if it has another size than the clip.
         """
         if frame.shape != (*self.size, 3):
@@ -167,10 +215,10 @@ class ClipWriter:
             frame = cv2.copyMakeBorder(frame, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE)
         whole = pyav().VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
         made = whole.reformat(format="yuv420p", dst_colorspace="ITU709")
-        made.pts, made.time_base = self._count, 1 / self.rate
-        self._count += 1
+        made.pts, made.time_base = self._when(), Fraction(1, self._ticks)
+        made.duration = round(self._ticks / self.rate)
         self._output.mux(self._video.encode(made))
-        self._play(float(self._count / self.rate))
+        self._play(float(self._next))
 
     def __exit__(
         self,
@@ -192,7 +240,7 @@ class ClipWriter:
             self._close()
 
     def _finish(self) -> None:
-        if not self._count:
+        if self._tick < 0:
             raise ValueError(f"{self.path}: no frame was written")
         self._output.mux(self._video.encode(None))
         self._play(math.inf)
@@ -201,6 +249,7 @@ class ClipWriter:
 
     def _close(self) -> None:
         self._open.close()
+        self._times = iter(())
         self._partial.unlink(missing_ok=True)
 
     def _stream(self) -> "VideoStream":
@@ -211,9 +260,20 @@ class ClipWriter:
         stream.height, stream.width = height + height % 2, width + width % 2
         stream.pix_fmt = "yuv420p"
         context: Any = stream.codec_context
+        self._ticks = _ticks(self.rate, _TICKS[codec])
+        context.time_base, context.sample_aspect_ratio = Fraction(1, self._ticks), self.pixel
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
         context.color_range = 1  # television's, 16 to 235
         return stream
+
+    def _when(self) -> int:
+        """The tick of the frame that comes now."""
+        told_of = next(self._times, None)
+        second = self._next if told_of is None else told_of
+        if round(second * self._ticks) <= self._tick:
+            second = Fraction(self._tick + 1, self._ticks)
+        self._tick, self._next = round(second * self._ticks), second + 1 / self.rate
+        return self._tick
 
     def _play(self, until: float) -> None:
         """Copies the sound up to a second of the clip."""
@@ -223,17 +283,9 @@ class ClipWriter:
                 return
 
 
-def _video(container: "InputContainer", path: Path) -> "VideoStream":
-    if not container.streams.video:
-        raise UnreadableImage(f"{path}: holds no video")
-    return container.streams.video[0]
-
-
-def _refuse_cut(stream: "VideoStream", path: Path) -> None:
-    """Refuses a file whose table of contents goes on behind its end."""
-    last = stream.index_entries[-1] if len(stream.index_entries) else None
-    if last is not None and last.pos + last.size > path.stat().st_size:
-        raise UnreadableImage(f"{path}: breaks off at {path.stat().st_size} bytes")
+def _ticks(rate: Fraction, most: int) -> int:
+    """Ticks a second, so that frames that come evenly fall on ticks where that can be."""
+    return rate.numerator * (most // rate.numerator) or most
 
 
 def _turns(frame: "VideoFrame") -> int:

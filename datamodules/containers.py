@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from datamodules.images import UnreadableImage
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from av import Packet
     from av.container import InputContainer, OutputContainer
     from av.stream import Stream
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+_WIDE: Final = 9  # the primaries of BT.2020
+_HIGH_RANGE: Final = {16: "PQ", 18: "HLG"}
 
 
 def pyav() -> ModuleType:
@@ -66,6 +71,40 @@ def opened(path: Path) -> "Iterator[InputContainer]":
         yield container
 
 
+def video_of(container: "InputContainer", path: Path) -> "VideoStream":
+    """The first video stream.
+
+    Raises:
+        UnreadableImage: if there is none.
+    """
+    if not container.streams.video:
+        raise UnreadableImage(f"{path}: holds no video")
+    return container.streams.video[0]
+
+
+def refuse_cut(stream: "VideoStream", path: Path) -> None:
+    """Nothing where the stream's file is as long as its table of contents says.
+
+    Raises:
+        UnreadableImage: if the table goes on behind the file's end.
+    """
+    last = stream.index_entries[-1] if len(stream.index_entries) else None
+    if last is not None and last.pos + last.size > path.stat().st_size:
+        raise UnreadableImage(f"{path}: breaks off at {path.stat().st_size} bytes")
+
+
+def refuse_hdr(frame: "VideoFrame", path: Path) -> None:
+    """Nothing where a frame has colours and brightnesses that BT.709 can tell.
+
+    Raises:
+        UnreadableImage: if it has a high dynamic range or the colours of BT.2020.
+    """
+    curve = _HIGH_RANGE.get(frame.color_trc)
+    if curve or frame.color_primaries == _WIDE:
+        found = f"a high dynamic range ({curve})" if curve else "the colours of BT.2020"
+        raise UnreadableImage(f"{path}: has {found}; convert it to SDR in BT.709 first")
+
+
 @contextlib.contextmanager
 def copied_sound(
     output: "OutputContainer", path: Path | None
@@ -97,6 +136,14 @@ def copied_sound(
         yield _packets(source, streams, path)
 
 
+def start(source: "InputContainer") -> Fraction:
+    """Second of the file at which its first frame is shown; 0 where it does not tell that."""
+    video = next(iter(source.streams.video), None)
+    if video is None or video.start_time is None or video.time_base is None:
+        return Fraction(0)
+    return video.start_time * video.time_base
+
+
 def closed(container: "OutputContainer") -> None:
     """Nothing; closes a file that may be half written, whatever it says to that."""
     with contextlib.suppress(pyav().FFmpegError, ValueError, RuntimeError):
@@ -108,7 +155,7 @@ def _packets(
 ) -> "Iterator[tuple[float, Packet[Stream]]]":
     if not streams:
         return
-    start = _start(source)
+    begin = start(source)
     packets = source.demux(*source.streams.audio)
     while True:
         with told(path):
@@ -117,17 +164,9 @@ def _packets(
             return
         if packet.dts is None:  # the end of a stream
             continue
-        shift = round(start / packet.time_base)
+        shift = round(begin / packet.time_base)
         packet.dts -= shift
         packet.pts = packet.dts if packet.pts is None else packet.pts - shift
         second = float(packet.dts * packet.time_base)
         packet.stream = streams[packet.stream_index]
         yield second, packet
-
-
-def _start(source: "InputContainer") -> Fraction:
-    """Seconds at which the first frame is shown."""
-    video = next(iter(source.streams.video), None)
-    if video is None or video.start_time is None or video.time_base is None:
-        return Fraction(0)
-    return video.start_time * video.time_base

@@ -31,6 +31,9 @@ SLACK: Final = 0.02
 """Relative difference in shape up to which an aligned picture is stretched to the network's."""
 
 
+SEVERAL: Final = "several faces, references not used"
+
+
 @final
 @dataclass(frozen=True)
 class Entry:
@@ -67,6 +70,7 @@ class Piece:
         original: what to write a photograph with; None for a frame.
         clip: whose frame it is; None for a photograph.
         last: whether nothing more comes of its file.
+        note: what was done otherwise than asked for; else empty.
         failure: why it, and the rest of its file, could not be read; else empty.
         began: when its file was begun, by `time.perf_counter`.
     """
@@ -78,6 +82,7 @@ class Piece:
         self.original: Original | None = None
         self.clip: Clip | None = None
         self.last = True
+        self.note = ""
         self.failure = ""
         self.began = began
 
@@ -182,8 +187,8 @@ class Visits(IterableDataset[dict[str, Any]]):
     """The pictures of some files one after the other, each read when it is asked for.
 
     An item holds "piece", "image", (n, 3, h, w) in [0, 1], the crops of the piece's n faces, and
-    where there are references those, for each face. Of a file that cannot be read one piece comes
-    that says why.
+    where there are references those; a picture of several faces gets none, as nobody knows which of
+    them is the person. Of a file that cannot be read one piece comes that says why.
 
     Args:
         entries: the files.
@@ -203,9 +208,10 @@ class Visits(IterableDataset[dict[str, Any]]):
                 yield from (
                     self._frames(entry, began) if entry.is_clip else self._photo(entry, began)
                 )
-            except (UnreadableImage, OSError, ImportError) as error:
+            except (ValueError, cv2.error, OSError, ImportError) as error:  # of this file alone
                 piece = Piece(entry, began)
-                piece.failure = str(error).removeprefix(f"{entry.path}: ")
+                told = " ".join(str(error).split()).removeprefix(f"{entry.path}: ")
+                piece.failure = told or type(error).__name__
                 yield self._item(piece)
 
     def _photo(self, entry: Entry, began: float) -> Iterator[dict[str, Any]]:
@@ -238,8 +244,12 @@ class Visits(IterableDataset[dict[str, Any]]):
             return {"piece": piece, "image": torch.zeros(0, 3, *self._crops.view.size)}
         image = self._crops.of(piece.pixels, piece.corners)
         item: dict[str, Any] = {"piece": piece, "image": image}
-        if self._references is not None:
-            item["references"] = self._references.expand(len(image), -1, -1, -1, -1)
+        if self._references is None:
+            return item
+        if len(image) == 1:
+            item["references"] = self._references[None]
+        elif len(image):
+            piece.note = SEVERAL
         return item
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from datamodules.images import UnreadableImage, read_image
+from datamodules.tiff_tags import LONG, SHORT, UNDEFINED, Tags, packed, read_tags
 
 Pixels = Shaped[np.ndarray, "h w 3"]
 """RGB in unsigned integers of 8 or 16 bits."""
@@ -25,11 +25,6 @@ QUALITY: Final = 95
 
 _CLEAR: Final = ("LA", "PA", "RGBA", "La", "RGBa")
 _ORIENTATION: Final = 0x0112
-_KEPT: Final = (  # tags of a TIFF that describe the photograph and not the file
-    *(270, 271, 272, 282, 283, 296, 305, 306, 315, 700, 33432, 33723),
-    *(34665, 34853),  # EXIF's and GPS's own directories
-)
-_DIRECTORIES: Final = (34665, 34853)
 _PROFILE: Final = 34675
 
 
@@ -53,7 +48,7 @@ class Original:
     opacity: Shaped[np.ndarray, "h w"] | None
     kind: str
     grey: bool
-    exif: bytes | dict[int, Any]
+    exif: bytes | Tags
     profile: bytes
     options: dict[str, Any]
     note: str
@@ -83,7 +78,7 @@ def read_original(path: Path) -> Original:
         warnings.simplefilter("ignore")  # Pillow's remarks on faulty metadata
         image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP", "TIFF"))
         kind = "JPEG" if image.format == "MPO" else str(image.format)
-        exif, orientation = _metadata(image, kind)
+        exif, orientation = _metadata(image, kind, data)
         deep = any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
         options = _options(image, kind, data)
         clear = image.mode in _CLEAR or "transparency" in image.info
@@ -100,6 +95,8 @@ def read_original(path: Path) -> Original:
             colours, opacity = stored[..., :3], stored[..., 3]
     lost = [f"the first of {frames} frames"] if frames > 1 and kind != "JPEG" else []
     lost += ["CMYK became RGB"] if cmyk else []
+    numbers = exif.all_lost() if isinstance(exif, Tags) else []
+    lost += [f"lost: TIFF tag {', '.join(map(str, numbers))}"] if numbers else []
     return Original(
         colours,
         opacity,
@@ -159,7 +156,10 @@ def set_upright(exif: bytes) -> tuple[bytes, int]:
     if order is None or len(exif) < start + 8:
         return exif, 1
     (table,) = struct.unpack_from(order + "I", exif, start + 4)
-    for entry in range(start + table + 2, len(exif) - 11, 12):
+    first = start + table + 2
+    (count,) = struct.unpack_from(order + "H", exif, first - 2) if first <= len(exif) else (0,)
+    count = min(count, (len(exif) - first) // 12)
+    for entry in range(first, first + 12 * count, 12):
         tag, _, _, value = struct.unpack_from(order + "HHIH", exif, entry)
         if tag == _ORIENTATION:
             one = struct.pack(order + "H", 1)
@@ -167,16 +167,10 @@ def set_upright(exif: bytes) -> tuple[bytes, int]:
     return exif, 1
 
 
-def _metadata(image: Image.Image, kind: str) -> tuple[bytes | dict[int, Any], int]:
+def _metadata(image: Image.Image, kind: str, data: bytes) -> tuple[bytes | Tags, int]:
     if kind != "TIFF":
         return set_upright(image.info.get("exif", b""))
-    tags = image.getexif()
-    found: dict[int, Any] = {}
-    for tag in _KEPT:
-        value = tags.get_ifd(tag) if tag in _DIRECTORIES else tags.get(tag)
-        if value:
-            found[tag] = value
-    return found, int(tags.get(_ORIENTATION, 1))
+    return read_tags(data), int(image.getexif().get(_ORIENTATION, 1))
 
 
 def _options(image: Image.Image, kind: str, data: bytes) -> dict[str, Any]:
@@ -241,20 +235,29 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 def _tiff(pixels: np.ndarray, original: Original) -> bytes:
     """One strip, deflated; Pillow writes no colours of 16 bits."""
-    assert isinstance(original.exif, dict)
+    tags = original.exif
+    assert isinstance(tags, Tags)
     depth, planes = 8 * pixels.itemsize, 1 if pixels.ndim == 2 else pixels.shape[2]
-    strip = zlib.compress(pixels.astype(pixels.dtype.newbyteorder("<")).tobytes(), 6)
-    tags = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    for tag, value in original.exif.items():
-        tags[tag] = value
-    tags[256], tags[257] = pixels.shape[1], pixels.shape[0]
-    tags[258], tags[259] = (depth,) * planes, 8  # bits, Adobe's deflate
-    tags[262], tags[277] = (1 if planes == 1 else 2), planes  # black is 0, or RGB
-    tags[273], tags[278], tags[279] = 0, pixels.shape[0], len(strip)
+    strip = zlib.compress(
+        pixels.astype(pixels.dtype.newbyteorder("<" if tags.order == "<" else ">")).tobytes(), 6
+    )
+    strip += bytes(len(strip) % 2)
+    values = tags.values | {
+        256: tags.number(LONG, pixels.shape[1]),
+        257: tags.number(LONG, pixels.shape[0]),
+        258: tags.number(SHORT, *[depth] * planes),
+        259: tags.number(SHORT, 8),  # Adobe's deflate
+        262: tags.number(SHORT, 1 if planes == 1 else 2),  # black is 0, or RGB
+        273: tags.number(LONG, 8),
+        277: tags.number(SHORT, planes),
+        278: tags.number(LONG, pixels.shape[0]),
+        279: tags.number(LONG, len(strip)),
+    }
     if planes == 4:
-        tags[338] = 2  # opacity that was not multiplied into the colours
+        values[338] = tags.number(SHORT, 2)  # opacity that was not multiplied into the colours
     if original.profile:
-        tags.tagtype[_PROFILE] = 7
-        tags[_PROFILE] = original.profile
-    header = b"II*\0" + struct.pack("<I", 8)
-    return header + tags.tobytes(8) + strip  # Pillow adds to tag 273 where its tags end
+        values[_PROFILE] = UNDEFINED, original.profile
+    start = 8 + len(strip)
+    mark = b"II" if tags.order == "<" else b"MM"
+    header = mark + struct.pack(f"{tags.order}HI", 42, start)
+    return header + strip + packed(Tags(tags.order, values, tags.directories), start)

@@ -91,8 +91,9 @@ def export(method: Run, name: str, folder: Path, checkpoint: Path) -> tuple[Path
             kind.write(network, part)
             checks = check(network, kind, part)
         text = card(network, settings, checkpoint, name, checks)
-        (folder / f"{path.name}.md").write_text(text, encoding="utf-8")
+        part.chmod(0o644)  # safetensors keeps its files to their owner
         part.replace(path)
+        (folder / f"{path.name}.md").write_text(text, encoding="utf-8")
     finally:
         part.unlink(missing_ok=True)
     return path, checks
@@ -207,9 +208,24 @@ def _read_torchscript(path: Path) -> Answering:
 def _write_weights(network: Exportable, path: Path) -> None:
     from safetensors.torch import save_file
 
-    told = {"settings": network.method.settings, "method": type(network.method).__name__}
+    settings = yaml.safe_dump(public(yaml.safe_load(network.method.settings)))
+    told = {"settings": settings, "method": type(network.method).__name__}
     state = {name: value.contiguous() for name, value in network.method.state_dict().items()}
     save_file(state, path, told)
+
+
+def public(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings without what is of its machine: where it lies, its data and its judges."""
+    told = {key: value for key, value in settings.items() if key not in OF_THE_MACHINE}
+    model = dict(told.get("model", {}))
+    arguments = {k: v for k, v in model.get("init_args", {}).items() if k != "measures"}
+    return told | {"model": model | {"init_args": arguments}, "data": _rootless(told.get("data"))}
+
+
+def _rootless(data: Any) -> Any:
+    if not isinstance(data, Mapping):
+        return data
+    return {key: _rootless(value) for key, value in data.items() if key != "root"}
 
 
 def read_weights(path: Path) -> Run:
@@ -264,10 +280,15 @@ def _packages() -> Iterator[None]:
 
 
 def _name_of(settings: Mapping[str, Any]) -> str:
+    """The run's folder's name, which tells seeds apart; of an unnamed run its experiment's."""
+    if settings.get("run_dir"):
+        return Path(str(settings["run_dir"])).name
     scale = settings.get("scale", "published")
     name = str(settings.get("experiment", "network"))
     return name if scale == "published" else f"{name}_{scale}"
 
+
+OF_THE_MACHINE: Final = ("run_dir", "trainer", "wandb")
 
 FORMATS: Final = {
     "onnx": Format(".onnx", _write_onnx, _read_onnx),

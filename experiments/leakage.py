@@ -20,8 +20,9 @@ COLUMNS = (
     *(f"{words}, {who}" for words in RANKS.values() for who in ("rebuilt", "real", "chance")),
 )
 NOTES = (
-    "rebuilt: share of the faces rebuilt from a template alone whose person the judge ranks first, "
-    "or among the first five, of all `people`, by other photographs of them; mean over the seeds. "
+    "rebuilt: share of the faces rebuilt from a template, and from a guide that shows somebody "
+    "else or an average where the experiment has one, whose person the judge ranks first, or "
+    "among the first five, of all `people`, by other photographs of them; mean over the seeds. "
     "real: the same of the photographs that the templates were made of, the most that can be "
     "expected. chance: of guessing.",
     "The judge is an embedder that the inversion never saw; what it recognises is in the picture, "
@@ -58,7 +59,7 @@ class Leak:
 
 def leakage_section(chapter: Chapter) -> list[str]:
     """Whom rebuilt faces are taken for, in a sentence and a table; nothing without inversions."""
-    groups = [group for group in chapter.groups if group.values(PEOPLE)]
+    groups = [group for group in chapter.groups if group.values(PEOPLE) and _tells(group)]
     if not groups:
         return []
     leaks = [leak for group in groups for leak in leaks_of(group)]
@@ -67,6 +68,11 @@ def leakage_section(chapter: Chapter) -> list[str]:
         return [heading, UNKNOWN]
     rows = [_row(leak, chapter) for leak in leaks]
     return [heading, _sentence(max(leaks, key=lambda leak: leak.rebuilt[1])), _table(rows)]
+
+
+def _tells(group: Repeats) -> bool:
+    """Whether all its judges are trained: two steps of a smoke test tell nothing."""
+    return group.scale != "smoke" and "untrained" not in group.runs[0].definitions
 
 
 def leaks_of(group: Repeats) -> list[Leak]:
@@ -89,8 +95,8 @@ def _sentence(leak: Leak) -> str:
     """The worst case in words for whom keeps templates of faces."""
     scale = "" if leak.group.scale == "published" else f" at scale {leak.group.scale}"
     return (
-        f"**Of the faces that {leak.group.experiment} rebuilt{scale} from stored templates alone, "
-        f"with no photograph at hand, an independent recogniser named the right person out of "
+        f"**Of the {leak.group.runs[0].count} faces that {leak.group.experiment} rebuilt{scale} "
+        f"from stored templates, an independent recogniser named the right person out of "
         f"{leak.people:.0f} at once for {leak.rebuilt[1]:.0%}, where guessing gives "
         f"{leak.chance(1):.0%} and the real photographs {leak.real[1]:.0%}.** The closer the first "
         "of these comes to the last, the more the templates of a face database must be guarded "

@@ -78,7 +78,7 @@ def card(
         checks: of its answers.
     """
     use, misuse = USES[_kind(network)]
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.parents[1]
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.resolve().parents[1]
     sections = {
         "What it is": _about(network, settings),
         "Input and output": [*_interface(network, form), *(f"- {check}" for check in checks)],

@@ -62,6 +62,7 @@ class Take:
     Attributes:
         rate: frames a second of those that are taken.
         sound: the clip whose sound goes with them; None for a folder.
+        times: seconds of the frames that are taken; nothing for a folder.
 
     Raises:
         FileNotFoundError: if there is nothing at `path`.
@@ -73,6 +74,7 @@ class Take:
         self._paths, self._every = footage(path), every
         self.sound = path if is_clip(path) else None
         self.rate = (Clip(path).rate if is_clip(path) else rate) / every
+        self.times = islice(Clip(path).times(), 0, None, every) if is_clip(path) else iter(())
 
     def __iter__(self) -> Iterator[Picture]:
         every = chain.from_iterable(frames_of(path) for path in self._paths)

@@ -3,26 +3,22 @@
 import argparse
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from experiments.settings import SettingsError, first_process
 
 if TYPE_CHECKING:  # their packages take seconds to load, which --help need not
     from datamodules.inbox import Entry
     from experiments.outbox import Outbox
+    from experiments.records import Record
 
 VERSION = 1  # of what is written: another number means other bytes
 PANELS = 50
 FAILED = 4
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raises instead of printing the usage and leaving."""
-        raise SettingsError(f"restore: {message}; --help lists the settings")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,8 +37,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    line = "Photographs, folders and clips restored by a trained network."
-    parser = _Parser("restore", description=line, allow_abbrev=False)
+    from experiments.__main__ import COMMANDS, Parser
+
+    parser = Parser("restore", f"{COMMANDS['restore'].capitalize()}.")
     add = parser.add_argument
     add("--ckpt", type=Path, required=True, help="a checkpoint, or the folder of a run")
     add("--in", dest="given", required=True, help="a photograph, a folder, a pattern or a clip")
@@ -91,22 +88,33 @@ def _check(options: argparse.Namespace) -> None:
 
 def _restore(options: argparse.Namespace) -> int:
     from experiments.networks import checkpoint_file
-    from experiments.outbox import finished, read_records
+    from experiments.records import finished, read_records
 
     checkpoint = checkpoint_file(options.ckpt)
     entries = _entries(options)
     detector = None if options.aligned else _detector_file(options.detector)
     key = _key(options, checkpoint, detector)
-    folder = options.out
-    records = read_records(folder)
-    done = frozenset(e.name for e in entries if finished(e, records.get(e.name), key, folder))
+    folder, known = options.out, read_records(options.out)
+    refused = _refused(entries, known, key, folder)
+    done = frozenset(e.name for e in entries if finished(e, known.get(e.name), key, folder))
+    done |= refused.keys()
     if len(done) < len(entries):
         code = _predict(options, entries, done, key, detector)
         if code:
             return code
-    elif first_process():
+    elif first_process() and not refused:
         sys.stderr.write("nothing left to do: every file was restored with these settings\n")
-    return _summed_up(folder, entries) if first_process() else 0
+    return _summed_up(folder, entries, refused) if first_process() else 0
+
+
+def _refused(
+    entries: "list[Entry]", known: "dict[str, Record]", key: str, folder: Path
+) -> "dict[str, Record]":
+    """Files whose results would take another's place, by name."""
+    from experiments.records import begun, refusal
+
+    reasons = {entry.name: refusal(entry, known.get(entry.name), folder) for entry in entries}
+    return {e.name: begun(e, key, reasons[e.name]) for e in entries if reasons[e.name]}
 
 
 def _entries(options: argparse.Namespace) -> "list[Entry]":
@@ -122,10 +130,10 @@ def _entries(options: argparse.Namespace) -> "list[Entry]":
         entries = listed(options.given)
     except (OSError, ValueError, NotImplementedError) as error:
         raise SettingsError(f"--in={options.given}: {error}") from error
-    taken: dict[Path, Entry] = {}
-    inputs = {entry.path.resolve() for entry in entries}
+    taken: dict[str, Entry] = {}
+    inputs = {os.path.realpath(entry.path) for entry in entries}  # links may lead in a circle
     for entry in entries:
-        path = (out / entry.output).resolve()
+        path = os.path.realpath(out / entry.output)
         if path in inputs:
             raise SettingsError(f"{entry.path} would be written over, give another --out")
         if path in taken:
@@ -147,13 +155,24 @@ def _detector_file(given: Path | None) -> Path:
 
 def _key(options: argparse.Namespace, checkpoint: Path, detector: Path | None) -> str:
     """What decides the bytes of the output beside the input, as a digest."""
-    told: dict[str, Any] = {
-        name: getattr(options, name) for name in ("aligned", "size", "tile", "references")
-    }
-    told |= {"version": VERSION, "judge": str(options.judge or "")}
-    for name, path in (("checkpoint", checkpoint), ("detector", detector)):
+    from experiments.networks import checkpoint_file
+
+    judge = checkpoint_file(options.judge) if options.judge else None
+    told: dict[str, Any] = {name: getattr(options, name) for name in ("aligned", "size", "tile")}
+    told |= {"version": VERSION, "references": _references(options.references)}
+    for name, path in (("checkpoint", checkpoint), ("detector", detector), ("judge", judge)):
         told[name] = _digest(path) if path else ""
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _references(folder: str | None) -> list[str]:
+    """Digests of the clean photographs."""
+    from datamodules.inbox import listed
+
+    try:
+        return [_digest(entry.path) for entry in listed(folder)] if folder else []
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise SettingsError(f"--references={folder}: {error}") from error
 
 
 def _digest(path: Path) -> str:
@@ -187,8 +206,10 @@ def _predict(
     limit = len(entries) if options.panels == "all" else int(options.panels)
     shown = frozenset(entry.name for entry in entries[:limit])
     inbox = Inbox(entries, done, crops, references)
+    left = [entry for entry in entries if entry.name not in done]
+    outbox = Outbox(options.out, key, left, shown)
     try:
-        _run(options, Restorer(method, judge, options.tile), inbox, Outbox(options.out, key, shown))
+        _run(options, Restorer(method, judge, options.tile), inbox, outbox)
     except OSError as error:  # what cannot be read is in the summary
         sys.stderr.write(f"stopped: {error}; the same command goes on from here\n")
         return 1
@@ -215,19 +236,22 @@ def _run(options: argparse.Namespace, restorer: Any, inbox: Any, outbox: "Outbox
     trainer.predict(restorer, datamodule=inbox, return_predictions=False)
 
 
-def _summed_up(folder: Path, entries: "list[Entry]") -> int:
-    """The exit code, after the summary of all files."""
-    from experiments.outbox import NO_FACE, SUMMARY, read_records, write_summary
+def _summed_up(folder: Path, entries: "list[Entry]", refused: "dict[str, Record]") -> int:
+    """The exit code, after the summary of all files that the outbox knows."""
+    from experiments.records import NO_FACE, SUMMARY, read_records, write_summary
 
     known = read_records(folder)
-    records = [known[entry.name] for entry in entries if entry.name in known]
-    write_summary(folder, records)
+    write_summary(folder, [*(known[name] for name in sorted(known)), *refused.values()])
+    here = known | refused
+    records = [here[entry.name] for entry in entries if entry.name in here]
     failed = [record for record in records if record.failure]
     for record in failed:
         sys.stderr.write(f"{record.file}: {record.failure}\n")
     empty = sum(NO_FACE in record.note for record in records)
+    earlier = len(known) + len(refused) - len(records)
     told = f"{len(records) - len(failed)} of {len(entries)} files in {folder}"
     told += f", {empty} without a face" if empty else ""
     told += f"; {len(failed)} could not be restored" if failed else ""
-    sys.stderr.write(f"{told}; {folder / SUMMARY} lists them\n")
+    told += f"; {folder / SUMMARY} lists them"
+    sys.stderr.write(f"{told}, and {earlier} of other calls\n" if earlier else f"{told}\n")
     return FAILED if failed else 0

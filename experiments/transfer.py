@@ -9,18 +9,12 @@ import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from experiments.settings import SettingsError
 
 if TYPE_CHECKING:  # its packages take seconds to load, which --help need not
     from datamodules.footage import Detect
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raises instead of printing the usage and leaving."""
-        raise SettingsError(f"transfer: {message}; --help lists the settings")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     with told_as_settings():
         take = Take(options.given, options.every, options.rate)
         made = Reenactment(method, options.face, detect)
-        writer = ClipWriter(options.out, made.size, take.rate, take.sound)
+        writer = ClipWriter(options.out, made.size, take.rate, take.sound, take.times)
     try:
         told = made.write(take, writer, options.together)
     except (UnreadableImage, OSError) as error:
@@ -56,8 +50,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from experiments.__main__ import Parser
+
     line = "The embedding of one photograph transferred onto each frame of a clip: guide | result."
-    parser = _Parser("transfer", description=line, allow_abbrev=False)
+    parser = Parser("transfer", line)
     add = parser.add_argument
     add("--ckpt", type=Path, required=True, help="checkpoint or folder of a run of inversion_*")
     add("--face", type=Path, required=True, help="the photograph whose embedding is inverted")

@@ -75,6 +75,7 @@ class FaceEnhancement(Training):
     """
 
     frozen = ("features",)
+    plan = "network.fusion.genotype"
 
     def __init__(
         self,

@@ -27,6 +27,29 @@ def check_origin(state: Mapping[str, Any], method: str) -> None:
         raise CheckpointError(f"{path} is of {state['method']}, not of {method}")
 
 
+def check_plan(
+    ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor], name: str, path: str
+) -> None:
+    """Whether the weights in the file `path` are of a network made by the same plan.
+
+    Weights of the same shapes may be put together in more than one way.
+
+    Args:
+        ours: the state of the network at hand.
+        theirs: that in the file.
+        name: of the buffer that holds the plan; nothing is checked without it.
+        path: of the file.
+
+    Raises:
+        CheckpointError: if the plan is another, or the file tells of none.
+    """
+    if name in ours and not (name in theirs and torch.equal(ours[name].cpu(), theirs[name].cpu())):
+        raise CheckpointError(
+            f"{path} was trained with another {name.split('.')[-1]} than the settings now name: "
+            "give back the file that it was trained with"
+        )
+
+
 def check_shapes(
     ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor], path: str
 ) -> None:

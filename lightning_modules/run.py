@@ -17,7 +17,13 @@ from torch import Tensor
 
 from lightning_modules.guard import BatchSkipped, LossGuard, names_in
 from lightning_modules.loggers import CsvMetrics
-from lightning_modules.origin import FORMAT, changed_settings, check_origin, check_shapes
+from lightning_modules.origin import (
+    FORMAT,
+    changed_settings,
+    check_origin,
+    check_plan,
+    check_shapes,
+)
 from lightning_modules.schedules import cosine
 
 log = logging.getLogger(__name__)
@@ -57,6 +63,7 @@ class Run(pl.LightningModule, ABC):
     players: ClassVar[tuple[str, ...]] = ("generator",)
     frozen: ClassVar[tuple[str, ...]] = ()  # parts that come from files, not from checkpoints
     training_only: ClassVar[tuple[str, ...]] = ()  # parts that no evaluation takes from checkpoints
+    plan: ClassVar[str] = ""  # a buffer that says how the network is put together, if any does
     scores: Defined
 
     def __init__(
@@ -180,7 +187,9 @@ class Run(pl.LightningModule, ABC):
             theirs |= {k: v for k, v in ours.items() if _lies_in(k, self.training_only)}
             checkpoint["state_dict"] = theirs
         theirs |= {name: value for name, value in ours.items() if self._is_frozen(name)}
-        check_shapes(ours, theirs, state.get("path", "the checkpoint"))
+        path = state.get("path", "the checkpoint")
+        check_plan(ours, theirs, self.plan, path)
+        check_shapes(ours, theirs, path)
         for change in changed_settings(state["settings"], self.settings):
             log.warning("going on with other settings: %s", change)
         self.batches_done = state["batches_done"]

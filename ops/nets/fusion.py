@@ -73,6 +73,9 @@ class FusionNetwork(nn.Module):
     The paper gives neither the number of cells nor their channels; four is that of the baseline's
     blocks.
 
+    Weights of equal shapes fit several genotypes, so the genotype is part of the state: a buffer
+    `genotype` with its JSON text as bytes.
+
     Args:
         genotype: of the cells.
         channels: of the input, the cells and the output.
@@ -87,6 +90,8 @@ class FusionNetwork(nn.Module):
         super().__init__()
         if cells < 1:
             raise ValueError(f"a fusion network needs at least one cell, got {cells}")
+        text = genotype.to_json().encode()
+        self.register_buffer("genotype", torch.tensor(list(text), dtype=torch.uint8))
         self.inputs = [genotype.inputs_of(number) for number in range(1, cells + 1)]
         self.cells = nn.ModuleList(FusionCell(genotype, channels) for _ in range(cells))
 

@@ -12,6 +12,7 @@ from datamodules.images import UnreadableImage
 from tests.datamodules.test_containers import sound_in, write_sound
 
 RATE = Fraction(30000, 1001)
+UNEVEN = (0, 33, 40, 140, 141, 300, 350, 700, 733, 800)  # milliseconds
 COLOURS = np.array(
     [[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 150, 120], [128, 128, 128], [20, 60, 90]],
     np.uint8,
@@ -38,6 +39,33 @@ def write(path: Path, count: int = 10, sound_of: Path | None = None) -> Path:
     with ClipWriter(path, (32, 96), RATE, sound_of) as writer:
         for i in range(count):
             writer.write(numbered(i))
+    return path
+
+
+def write_drawn(path: Path, angle: int = 0, **tags: object) -> Path:
+    """The bars, to be turned counterclockwise, with what the codec is to tell of them."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", 25)
+        stream.width, stream.height, stream.pix_fmt = 96, 32, "yuv420p"
+        for name, value in tags.items():
+            setattr(stream.codec_context, name, value)
+        stream.set_display_rotation(angle)
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(bars(), "rgb24")))
+        file.mux(stream.encode(None))
+    return path
+
+
+def heard_after_seen(path: Path) -> list[float]:
+    """Seconds from the last frame to each packet of the sound."""
+    with av.open(str(path)) as file:
+        seen = [frame.time for frame in file.decode(video=0)]
+    return [float(time) - seen[-1] for time, _ in sound_in(path)]
+
+
+def copied(clip: Clip, path: Path) -> Path:
+    with ClipWriter(path, clip.size, clip.rate, clip.path, clip.times(), clip.pixel) as writer:
+        for frame in clip.frames():
+            writer.write(frame)
     return path
 
 
@@ -99,6 +127,51 @@ def test_sound_is_copied_byte_for_byte_and_in_its_time(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize("ending", clips.WRITTEN)
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+@pytest.mark.parametrize("late", [0, 500])
+def test_frames_that_come_unevenly_keep_their_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, codec: str, late: int
+):
+    source = Clip(write_sound(tmp_path / "source.mov", at=UNEVEN, late=late))
+    monkeypatch.setattr(av, "codecs_available", {codec})
+    copy = Clip(copied(source, tmp_path / f"copy{ending}"))
+    assert list(source.times()) == [Fraction(tick, 1000) for tick in UNEVEN]
+    shown = [time or Fraction(0) for time in copy.times()]
+    gaps = [abs(1000 * time - tick) for time, tick in zip(shown, UNEVEN, strict=True)]
+    assert max(gaps) <= 1
+
+
+def test_sound_stays_with_frames_that_come_unevenly(tmp_path: Path):
+    source = write_sound(tmp_path / "source.mkv", at=UNEVEN, late=200)
+    copy = copied(Clip(source), tmp_path / "copy.mp4")
+    assert heard_after_seen(copy) == pytest.approx(heard_after_seen(source), abs=1.5e-3)
+
+
+def test_a_frame_whose_time_is_missing_or_not_later_comes_after_the_one_before(tmp_path: Path):
+    given = [Fraction(0), None, Fraction(1, 4), Fraction(1, 5)]
+    with ClipWriter(tmp_path / "a.mp4", (32, 96), Fraction(25), times=given) as writer:
+        for i in range(5):
+            writer.write(numbered(i))
+    shown = [time or Fraction(0) for time in Clip(tmp_path / "a.mp4").times()]
+    moved = Fraction(1, 4) + Fraction(1, 360_000)
+    assert shown == [0, Fraction(1, 25), Fraction(1, 4), moved, moved + Fraction(1, 25)]
+
+
+@pytest.mark.parametrize(("angle", "pixel"), [(0, Fraction(64, 45)), (90, Fraction(45, 64))])
+def test_pixels_that_are_not_square_keep_their_shape(tmp_path: Path, angle: int, pixel: Fraction):
+    shape = Fraction(64, 45)
+    source = Clip(write_drawn(tmp_path / "a.mp4", angle, sample_aspect_ratio=shape))
+    copy = Clip(copied(source, tmp_path / "copy.mp4"))
+    assert (source.pixel, copy.pixel, copy.size) == (pixel, pixel, source.size)
+
+
+def test_a_high_dynamic_range_is_refused(tmp_path: Path):
+    path = write_drawn(tmp_path / "a.mp4", color_trc=16, color_primaries=9, colorspace=9)
+    with pytest.raises(UnreadableImage, match=r"a\.mp4: has .*range \(PQ\); convert it to SDR"):
+        Clip(path)
+
+
 def test_a_clip_without_sound_gives_none(tmp_path: Path):
     silent = write(tmp_path / "silent.mp4")
     assert not sound_in(write(tmp_path / "clip.mp4", sound_of=silent))
@@ -106,14 +179,7 @@ def test_a_clip_without_sound_gives_none(tmp_path: Path):
 
 @pytest.mark.parametrize(("angle", "turns"), [(-90, -1), (90, 1), (180, 2)])
 def test_a_turned_clip_is_put_upright(tmp_path: Path, angle: int, turns: int):
-    path = tmp_path / "turned.mp4"
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", 25)
-        stream.width, stream.height, stream.pix_fmt = 96, 32, "yuv420p"
-        stream.set_display_rotation(angle)  # counterclockwise, which np.rot90 counts as well
-        file.mux(stream.encode(av.VideoFrame.from_ndarray(bars(), "rgb24")))
-        file.mux(stream.encode(None))
-    clip = Clip(path)
+    clip = Clip(write_drawn(tmp_path / "turned.mp4", angle))
     (frame,) = clip.frames()
     assert clip.size == frame.shape[:2]
     assert frame.shape == np.rot90(bars(), turns).shape
@@ -136,9 +202,7 @@ def test_odd_sides_are_made_even_by_the_last_row_and_column(tmp_path: Path):
 def test_memory_does_not_grow_with_the_length(tmp_path: Path):
     def peak(count: int) -> int:
         tracemalloc.start()
-        with ClipWriter(tmp_path / "copy.mp4", (32, 96), RATE) as writer:
-            for frame in Clip(write(tmp_path / "long.mp4", count)).frames():
-                writer.write(frame)
+        copied(Clip(write(tmp_path / "long.mp4", count)), tmp_path / "copy.mp4")
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -222,6 +286,8 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path):
         ClipWriter(tmp_path / "clip.webm", (32, 96), RATE)
     with pytest.raises(ValueError, match=r"must be positive, got \(0, 96\)"):
         ClipWriter(tmp_path / "clip.mp4", (0, 96), RATE)
+    with pytest.raises(ValueError, match=r"must be positive, got .* and -1"):
+        ClipWriter(tmp_path / "clip.mp4", (32, 96), RATE, pixel=Fraction(-1))
     with (
         pytest.raises(ValueError, match="must be 96 x 32, got 32 x 32"),
         ClipWriter(tmp_path / "clip.mp4", (32, 96), RATE) as writer,

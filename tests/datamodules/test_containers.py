@@ -1,5 +1,6 @@
 import math
 import sys
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,18 +8,33 @@ import av
 import numpy as np
 import pytest
 
-from datamodules.containers import closed, copied_sound, opened, pyav, told
+from datamodules.containers import (
+    closed,
+    copied_sound,
+    opened,
+    pyav,
+    refuse_cut,
+    refuse_hdr,
+    start,
+    told,
+    video_of,
+)
 from datamodules.images import UnreadableImage
 
+EVENLY = range(0, 400, 40)
 
-def write_sound(path: Path, *, codec: str = "aac", late: int = 0) -> Path:
-    """A clip of ten grey frames at 25 a second with a tone; its picture may begin `late`."""
+
+def write_sound(
+    path: Path, *, codec: str = "aac", at: Sequence[int] = EVENLY, late: int = 0
+) -> Path:
+    """A clip of grey frames at these milliseconds with a tone; its picture may begin `late`."""
     with av.open(str(path), "w") as file:
         video, sound = file.add_stream("mpeg4", 25), file.add_stream(codec, 44100)
         video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
-        for i in range(10):
+        video.codec_context.time_base = Fraction(1, 1000)
+        for tick in at:
             frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 99, np.uint8), "rgb24")
-            frame.pts, frame.time_base = i + late, Fraction(1, 25)
+            frame.pts, frame.time_base = tick + late, Fraction(1, 1000)
             file.mux(video.encode(frame))
         file.mux(video.encode(None))
         tone = np.sin(2 * math.pi * 440 / 44100 * np.arange(17640))
@@ -57,7 +73,7 @@ def test_sound_is_copied_packet_by_packet(tmp_path: Path):
 
 
 def test_sound_is_timed_from_the_first_frame_on(tmp_path: Path):
-    late = seconds_of_copy(write_sound(tmp_path / "late.mkv", late=5), tmp_path / "a.mkv")
+    late = seconds_of_copy(write_sound(tmp_path / "late.mkv", late=200), tmp_path / "a.mkv")
     prompt = seconds_of_copy(write_sound(tmp_path / "prompt.mkv"), tmp_path / "b.mkv")
     assert np.subtract(prompt, late) == pytest.approx(np.full(len(late), 0.2), abs=2e-3)
 
@@ -114,3 +130,28 @@ def test_without_pyav_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImportError, match=r"pip install -e '\.\[video\]'"):
         pyav()
+
+
+@pytest.mark.parametrize(
+    ("curve", "primaries", "found"),
+    [(16, 9, r"range \(PQ\)"), (18, 9, r"range \(HLG\)"), (1, 9, "the colours of BT.2020")],
+)
+def test_what_is_no_sdr_is_refused(curve: int, primaries: int, found: str):
+    frame = av.VideoFrame(32, 32, "yuv420p")
+    frame.color_trc, frame.color_primaries = curve, primaries
+    with pytest.raises(UnreadableImage, match=rf"a\.mp4: has .*{found}; convert it to SDR"):
+        refuse_hdr(frame, Path("a.mp4"))
+
+
+@pytest.mark.parametrize("tag", [1, 2, 6])
+def test_sdr_passes(tag: int):
+    frame = av.VideoFrame(32, 32, "yuv420p")
+    frame.color_trc = frame.color_primaries = tag
+    refuse_hdr(frame, Path("a.mp4"))
+
+
+def test_a_stream_starts_where_its_first_frame_does(tmp_path: Path):
+    path = write_sound(tmp_path / "late.mkv", late=200)
+    with opened(path) as container:
+        assert start(container) == Fraction(1, 5)
+        refuse_cut(video_of(container, path), path)

@@ -1,5 +1,6 @@
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,7 @@ import torch
 from datamodules.clips import ClipWriter
 from datamodules.detection import Face
 from datamodules.faces import ffhq_view
-from datamodules.inbox import Crops, Entry, Inbox, Visits, listed
+from datamodules.inbox import SEVERAL, Crops, Entry, Inbox, Visits, listed
 from tests.datamodules.broken import write_broken, write_odd
 from tests.datamodules.pictures import encoded, picture
 
@@ -132,11 +133,48 @@ def test_a_clip_that_breaks_off_says_so_at_its_end(tmp_path, monkeypatch):
     assert last["c.mp4"].failure == "is empty (0 bytes)"
 
 
-def test_references_come_with_every_face(tmp_path):
+def test_references_come_with_a_face_that_is_alone(tmp_path):
     put(tmp_path / "a.png")
-    crops = Crops(ffhq_view(16), two_faces)
-    (item,) = Visits(listed(str(tmp_path)), crops, torch.rand(5, 3, 16, 16))
-    assert item["references"].shape == (2, 5, 3, 16, 16)
+    references = torch.rand(5, 3, 16, 16)
+    for count, note in ((0, ""), (1, ""), (2, SEVERAL)):
+        crops = Crops(ffhq_view(16), lambda picture, count=count: two_faces(picture)[:count])
+        (item,) = Visits(listed(str(tmp_path)), crops, references)
+        assert item["piece"].note == note
+        assert ("references" in item) == (count == 1)
+    (item,) = Visits(listed(str(tmp_path)), Crops(ffhq_view(16), one_face), references)
+    assert torch.equal(item["references"], references[None])
+
+
+def one_face(picture):
+    return two_faces(picture)[:1]
+
+
+def landmarks_in_a_point(picture):
+    return [Face(np.full((5, 2), 20.0), (0, 0, 9, 9), 0.9)]
+
+
+def landmarks_far_outside(picture):
+    return [Face(LANDMARKS + 900, (0, 0, 9, 9), 0.9)]
+
+
+def opencv_fails(picture):
+    raise cv2.error("OpenCV: no\n> such layer")
+
+
+@pytest.mark.parametrize(
+    ("detect", "reason"),
+    [
+        (landmarks_in_a_point, "landmarks"),
+        (landmarks_far_outside, "lies outside the photograph"),
+        (opencv_fails, "OpenCV: no > such layer"),
+    ],
+)
+def test_a_face_that_cannot_be_cut_out_is_the_failure_of_its_file(tmp_path, detect, reason):
+    put(tmp_path / "a.png")
+    clip(tmp_path / "b.mp4")
+    items = visits(tmp_path, Crops(ffhq_view(16), detect))
+    assert [item["piece"].entry.name for item in items] == ["a.png", "b.mp4"]
+    assert all(reason in item["piece"].failure for item in items)
 
 
 class Process:

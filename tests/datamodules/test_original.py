@@ -1,4 +1,5 @@
 import io
+import struct
 from dataclasses import replace
 
 import cv2
@@ -18,6 +19,7 @@ from datamodules.original import (
 from datamodules.original import (
     encoded as written,
 )
+from datamodules.tiff_tags import Tags
 from tests.datamodules.broken import write_broken
 from tests.datamodules.pictures import encoded, picture
 
@@ -109,8 +111,9 @@ def test_sixteen_bits_stay_sixteen_bits(tmp_path, ending, channels):
 @pytest.mark.parametrize("ending", [".png", ".tiff"])
 def test_sixteen_bits_keep_exif_and_profile(tmp_path, ending):
     plain = read_original(put(tmp_path / "a", cv2.imencode(ending, deep())[1].tobytes()))
-    taken = {0x9003: "2026:01:02 03:04:05", 0x829A: 0.125}
-    tags = {0x010F: "A camera", 0x8769: taken} if ending == ".tiff" else exif().tobytes()
+    below = {0x8769: Tags("<", {0x9003: (2, b"2026:01:02 03:04:05\0")})}
+    tags = Tags("<", {0x010F: (2, b"A camera\0")}, below)
+    tags = tags if ending == ".tiff" else exif().tobytes()
     marked = again(tmp_path, replace(plain, exif=tags, profile=PROFILE))
     original = read_original(marked)
     image = opened(again(tmp_path, original))
@@ -152,6 +155,48 @@ def test_broken_files_are_refused_with_the_reason(tmp_path):
 def test_an_exif_block_that_is_none_is_left_alone():
     assert set_upright(b"") == (b"", 1)
     assert set_upright(b"Exif\0\0nonsense!") == (b"Exif\0\0nonsense!", 1)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_only_the_entries_of_the_first_directory_are_looked_at(order):
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    other = struct.pack(f"{order}HHIHH", 0x0112, 3, 1, 6, 0)  # text that looks like an orientation
+    none = mark + struct.pack(f"{order}IH", 8, 0) + other
+    assert set_upright(none) == (none, 1)
+    turned = mark + struct.pack(f"{order}IH", 8, 1) + other
+    assert set_upright(turned)[1] == 6
+    assert set_upright(set_upright(turned)[0])[1] == 1
+    cut = mark + struct.pack(f"{order}I", 999) + other
+    assert set_upright(cut) == (cut, 1)
+    claims_more = mark + struct.pack(f"{order}IH", 8, 9) + other
+    assert set_upright(claims_more)[1] == 6
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_what_a_tiff_says_of_its_photograph_comes_back_as_it_was(tmp_path, order):
+    said = {
+        270: (2, "Zoë\0".encode()),
+        33723: (4, b"\x1c\x02\x00\x00\x02\x00\x04\x1c"),  # IPTC as LONG, as Photoshop has it
+        282: (5, struct.pack(f"{order}II", 7200001, 100000)),
+    }
+    taken = Tags(
+        order, {37500: (7, b"a maker's own\xff\0")}, {40965: Tags(order, {1: (2, b"R98\0")})}
+    )
+    plain = read_original(put(tmp_path / "a", encoded("TIFF")))
+    first = replace(plain, exif=Tags(order, said, {34665: taken}))
+    found = read_original(again(tmp_path, first))
+    back = read_original(again(tmp_path, found))
+    assert back.exif == first.exif
+    assert opened(tmp_path / "again").tag_v2.tagtype[33723] == 4
+    np.testing.assert_array_equal(read_image(tmp_path / "again"), picture())
+    assert back.note == ""
+
+
+def test_tags_of_a_tiff_that_are_left_out_are_told_of(tmp_path):
+    data = encoded("TIFF", tiffinfo={65000: "private", 270: "said"})
+    original = read_original(put(tmp_path / "a", data))
+    assert original.note == "lost: TIFF tag 65000"
+    assert opened(again(tmp_path, original)).tag_v2[270] == "said"
 
 
 def test_other_colours_must_be_of_the_same_kind(tmp_path):

@@ -1,5 +1,4 @@
-import csv
-import json
+import errno
 from fractions import Fraction
 from typing import ClassVar
 
@@ -10,7 +9,8 @@ from PIL import Image
 from datamodules.clips import Clip, ClipWriter
 from datamodules.faces import ffhq_view
 from datamodules.inbox import Crops, Entry, Piece, Visits, listed
-from experiments.outbox import Outbox, Record, finished, read_records, write_summary
+from experiments.outbox import Outbox
+from experiments.records import finished, read_records
 from experiments.restorer import Answer
 from tests.datamodules.pictures import encoded, picture
 
@@ -47,7 +47,7 @@ def photograph(tmp_path):
 
 
 def test_a_photograph_is_written_changed_and_noted(tmp_path, photograph):
-    outbox = Outbox(tmp_path / "out", "key", frozenset({"a.png"}))
+    outbox = Outbox(tmp_path / "out", "key", [], frozenset({"a.png"}))
     deliver(outbox, visits(photograph), answer())
     assert (np.asarray(Image.open(tmp_path / "out" / "a.png").copy()) == 126).all()
     assert (tmp_path / "out" / "panels" / "a.png.jpg").is_file()
@@ -57,63 +57,97 @@ def test_a_photograph_is_written_changed_and_noted(tmp_path, photograph):
 
 
 def test_a_photograph_without_a_face_is_copied_to_the_byte(tmp_path, photograph):
-    deliver(Outbox(tmp_path / "out", "key"), visits(photograph), Answer([], [], []))
+    deliver(Outbox(tmp_path / "out", "key", []), visits(photograph), Answer([], [], []))
     assert (tmp_path / "out" / "a.png").read_bytes() == photograph.read_bytes()
     assert read_records(tmp_path / "out")["a.png"].note == "no face found"
 
 
 def test_what_changed_since_is_not_finished(tmp_path, photograph):
     out, entry = tmp_path / "out", Entry(photograph, "a.png")
-    deliver(Outbox(out, "key"), visits(photograph), answer())
+    deliver(Outbox(out, "key", []), visits(photograph), answer())
     record = read_records(out)["a.png"]
     assert not finished(entry, record, "another key", out)
     assert not finished(entry, None, "key", out)
     photograph.write_bytes(encoded("PNG", picture(32, 32)))
     assert not finished(entry, record, "key", out)
     (out / "a.png").unlink()
-    deliver(Outbox(out, "key"), visits(photograph), answer())
+    deliver(Outbox(out, "key", []), visits(photograph), answer())
     (out / "a.png").unlink()
     assert not finished(entry, read_records(out)["a.png"], "key", out)
 
 
 def test_a_failure_is_noted_and_not_finished(tmp_path, photograph):
     failed = Answer([], [], [], "cannot be restored: no")
-    deliver(Outbox(tmp_path / "out", "key"), visits(photograph), failed)
+    deliver(Outbox(tmp_path / "out", "key", []), visits(photograph), failed)
     record = read_records(tmp_path / "out")["a.png"]
     assert record.failure == "cannot be restored: no"
     assert not finished(Entry(photograph, "a.png"), record, "key", tmp_path / "out")
     assert not (tmp_path / "out" / "a.png").exists()
 
 
-def test_the_newest_record_of_a_file_counts_and_cut_lines_do_not(tmp_path):
-    lines = [json.dumps(vars(Record("a", "k", faces=n, when=n))) for n in (1, 3, 2)]
-    (tmp_path / "outbox.jsonl").write_text("\n".join(lines[:1]))
-    (tmp_path / "outbox_0.jsonl").write_text("\n".join(lines[1:]) + '\n{"file": "b", "k')
-    records = read_records(tmp_path)
-    assert list(records) == ["a"]
-    assert records["a"].faces == 3
-
-
-def test_the_records_of_all_processes_become_one(tmp_path):
-    for rank, name in enumerate("ab"):
-        line = json.dumps(vars(Record(name, "k")))
-        (tmp_path / f"outbox_{rank}.jsonl").write_text(line)
-    Outbox(tmp_path, "k").on_predict_end(Process, None)
-    assert [path.name for path in tmp_path.iterdir()] == ["outbox.jsonl"]
-    assert sorted(read_records(tmp_path)) == ["a", "b"]
-
-
-def test_what_a_kill_left_half_written_is_removed(tmp_path):
-    (tmp_path / "deep").mkdir()
-    for name in ("deep/a.png.123.tmp", ".film.part.mp4", "kept.png"):
+def test_what_a_kill_left_of_this_calls_files_is_removed_and_nothing_else(tmp_path):
+    entries = [Entry(tmp_path / "in" / name, name) for name in ("deep/a.png", "film.mp4")]
+    own = ["deep/a.png.123.tmp", ".film.part.mp4", "panels/deep/a.png.jpg.5.tmp"]
+    own += ["summary.csv.7.tmp", "outbox.jsonl.7.tmp"]
+    others = ["kept.png", "notes.tmp", "deep/b.png.123.tmp", ".talk.part.mp4", "else/a.png.1.tmp"]
+    for name in own + others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    Outbox(tmp_path, "k").setup(Process, None, "predict")
-    assert {path.name for path in tmp_path.rglob("*")} == {"deep", "kept.png"}
+    Outbox(tmp_path, "k", entries).setup(Process, None, "predict")
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == set(others)
+
+
+@pytest.mark.parametrize("error", [OSError("encoder error -2"), KeyError("no such mode")])
+def test_what_cannot_be_encoded_is_the_failure_of_its_file(
+    tmp_path, photograph, monkeypatch, error
+):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("experiments.outbox.encoded", fails)
+    deliver(Outbox(tmp_path / "out", "key", []), visits(photograph), answer())
+    told = " ".join(str(error).split())
+    assert read_records(tmp_path / "out")["a.png"].failure == told
+    assert not (tmp_path / "out" / "a.png").exists()
+
+
+def test_what_cannot_be_pasted_is_the_failure_of_its_file(tmp_path, photograph):
+    (item,) = visits(photograph)
+    item["piece"].corners = [np.full((4, 2), 9.0)]  # no rectangle
+    deliver(Outbox(tmp_path / "out", "key", []), [item], answer(size=(16, 16)))
+    assert read_records(tmp_path / "out")["a.png"].failure == "Singular matrix"
+
+
+def test_a_full_disk_ends_the_call_and_the_file_is_known_as_begun(
+    tmp_path, photograph, monkeypatch
+):
+    def fails(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("experiments.outbox.write_whole", fails)
+    with pytest.raises(OSError, match="No space left"):
+        deliver(Outbox(tmp_path / "out", "key", []), visits(photograph), answer())
+    record = read_records(tmp_path / "out")["a.png"]
+    assert (record.failure, record.source) == ("stopped before it was whole", str(photograph))
+
+
+def test_what_was_done_otherwise_is_noted(tmp_path, photograph, film):
+    out = tmp_path / "out"
+    items = visits(photograph)
+    items[0]["piece"].note = "several faces"
+    deliver(Outbox(out, "key", []), items, answer())
+    assert read_records(out)["a.png"].note == "several faces"
+    items = visits(film)
+    items[1]["piece"].note = items[3]["piece"].note = "several faces"
+    deliver(Outbox(out, "key", []), items, *[answer()] * 5)
+    note = "5 frames, 5 with a face, several faces on 2 frames"
+    assert read_records(out)["a.mp4"].note == note
 
 
 @pytest.fixture
 def film(tmp_path):
-    path = tmp_path / "in" / "a.mp4"
+    path = tmp_path / "films" / "a.mp4"
     with ClipWriter(path, (32, 32), Fraction(24000, 1001)) as writer:
         for _ in range(5):
             writer.write(np.full((32, 32, 3), 100, np.uint8))
@@ -121,7 +155,7 @@ def film(tmp_path):
 
 
 def test_a_clip_keeps_its_frames_and_its_rate(tmp_path, film):
-    outbox = Outbox(tmp_path / "out", "key", frozenset({"a.mp4"}))
+    outbox = Outbox(tmp_path / "out", "key", [], frozenset({"a.mp4"}))
     empty = Answer([], [], [])
     deliver(outbox, visits(film), empty, answer(), answer(likeness=[0.7]), empty, answer())
     clip = Clip(tmp_path / "out" / "a.mp4")
@@ -136,7 +170,7 @@ def test_a_clip_keeps_its_frames_and_its_rate(tmp_path, film):
 
 def test_a_clip_that_fails_in_the_middle_leaves_nothing(tmp_path, film):
     failed = Answer([], [], [], "cannot be restored: no")
-    outbox = Outbox(tmp_path / "out", "key")
+    outbox = Outbox(tmp_path / "out", "key", [])
     deliver(outbox, visits(film), answer(), answer(), failed, answer(), answer())
     assert read_records(tmp_path / "out")["a.mp4"].failure == "cannot be restored: no"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["outbox_0.jsonl"]
@@ -160,36 +194,18 @@ class Writer:
 
 def test_an_interrupted_clip_is_not_ended_as_a_whole_one(tmp_path, film, monkeypatch):
     monkeypatch.setattr("experiments.outbox.ClipWriter", Writer)
-    outbox = Outbox(tmp_path / "out", "key")
+    outbox = Outbox(tmp_path / "out", "key", [])
     deliver(outbox, visits(film)[:2], answer(), answer())
     assert Writer.ended == []
     outbox.on_exception(Process, None, KeyboardInterrupt())
     assert Writer.ended == [ValueError]
 
 
-def test_the_summary_has_a_line_a_file(tmp_path):
-    records = [
-        Record("a.png", "k", faces=2, seconds=1.234, likeness=0.51239, note="CMYK became RGB"),
-        Record("not_utf8_\udcff.png", "k", failure="is empty (0 bytes)"),
-    ]
-    write_summary(tmp_path, records)
-    with (tmp_path / "summary.csv").open(errors="surrogateescape", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert rows[0] == {
-        "file": "a.png",
-        "faces": "2",
-        "seconds": "1.23",
-        "identity": "0.5124",
-        "note": "CMYK became RGB",
-    }
-    assert rows[1]["note"] == "failed: is empty (0 bytes)"
-
-
 def test_changes_are_pasted_at_the_faces(tmp_path, photograph):
     (item,) = visits(photograph)
     piece: Piece = item["piece"]
     piece.corners = [np.array([[4.0, 4], [4, 20], [20, 20], [20, 4]])]
-    deliver(Outbox(tmp_path / "out", "key"), [item], answer(size=(16, 16)))
+    deliver(Outbox(tmp_path / "out", "key", []), [item], answer(size=(16, 16)))
     after = np.asarray(Image.open(tmp_path / "out" / "a.png").copy())
     assert (after[21:] == 100).all()
     assert (after[9:15, 9:15] == 126).all()

@@ -1,3 +1,4 @@
+import argparse
 import csv
 from fractions import Fraction
 
@@ -179,13 +180,74 @@ def test_aligned_pictures_are_restored_at_their_own_size_in_tiles(tmp_path, phot
         (["--devices=none"], "--devices must be"),
         (["--sise=3"], "unrecognized arguments: --sise=3"),
         ([], "no face detector: .* or say --aligned"),
-        (["--aligned", "--references=r"], "takes no references"),
+        (["--aligned", "--references=r"], "--references=r: there is no photograph"),
+        (["--aligned", "--judge=r"], "no checkpoint at r"),
         (["--aligned", "--accelerator=abacus"], "abacus"),
     ],
 )
 def test_wrong_settings_are_told_in_a_line(tmp_path, photographs, words, message):
     with pytest.raises(SettingsError, match=message):
         call(tmp_path, *words, aligned=False)
+
+
+def test_a_second_file_of_a_name_is_refused_and_named(tmp_path, photographs, capsys):
+    (tmp_path / "other").mkdir()
+    for name in ("q.jpg", "new.jpg", "mine.jpg"):
+        (tmp_path / "other" / name).write_bytes(encoded("JPEG", draw_face(9, 0, 64).raw))
+    call(tmp_path)
+    (tmp_path / "out" / "mine.jpg").write_bytes(b"somebody's")
+    before = outputs(tmp_path / "out")
+    capsys.readouterr()
+    assert call(tmp_path, given="other") == 4
+    after = outputs(tmp_path / "out")
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {"new.jpg", "panels/new.jpg.jpg"}
+    told = capsys.readouterr().err
+    assert f"q.jpg was made from {photographs / 'q.jpg'}" in told
+    assert "mine.jpg is there and was not written by restore" in told
+    assert "1 of 3 files" in told
+    assert "and 4 of other calls" in told
+    with (tmp_path / "out" / "summary.csv").open(newline="") as file:
+        lines = [(row["file"], bool(row["note"])) for row in csv.DictReader(file)]
+    refused = [("mine.jpg", True), ("q.jpg", True)]
+    written = ["a b.png", "deep/ü.png", "new.jpg", "q.jpg", "z.tif"]
+    assert sorted(lines) == sorted([(name, False) for name in written] + refused)
+    assert call(tmp_path) == 0  # the first ones are still finished
+
+
+def test_what_the_judge_and_the_references_hold_decides_what_is_finished(tmp_path):
+    def key(**given):
+        told = {"aligned": True, "size": None, "tile": 0, "judge": None, "references": None}
+        options = argparse.Namespace(**told | given)
+        return restore._key(options, tmp_path / "a.ckpt", None)
+
+    judge, people = tmp_path / "judge.ckpt", tmp_path / "people"
+    people.mkdir()
+    seen = {key()}
+    for content in (b"one", b"two"):
+        judge.write_bytes(content)
+        (people / "a.png").write_bytes(content)
+        seen |= {key(judge=judge), key(references=str(people))}
+    assert len(seen) == 5
+    before = key(judge=judge, references=str(people))
+    judge.rename(tmp_path / "moved.ckpt")
+    people.rename(tmp_path / "moved")
+    assert key(judge=tmp_path / "moved.ckpt", references=str(tmp_path / "moved")) == before
+
+
+def test_a_face_that_cannot_be_cut_out_does_not_end_the_call(tmp_path, photographs, monkeypatch):
+    points = np.array([[28.0, 28], [36, 28], [32, 31], [29, 36], [35, 36]])
+
+    def found(picture):
+        gone = 900 if (picture == draw_face(0, 0, 64).raw).all() else 0
+        return [detection.Face(points + gone, (16.0, 16.0, 32.0, 32.0), 0.9)]
+
+    monkeypatch.setattr(detection, "find_detector", lambda _: tmp_path / "a.ckpt")
+    monkeypatch.setattr(detection, "FaceDetector", lambda _: found)
+    assert call(tmp_path, aligned=False) == 4
+    notes = {name: row["note"] for name, row in rows(tmp_path).items()}
+    assert "lies outside the photograph" in notes.pop("a b.png")
+    assert notes == dict.fromkeys(("deep/ü.png", "q.jpg", "z.tif"), "")
 
 
 def test_nothing_is_written_over(tmp_path, photographs):

@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from lightning_modules.checkpoints import CheckpointError
-from lightning_modules.origin import FORMAT, changed_settings, check_origin, check_shapes
+from lightning_modules.origin import (
+    FORMAT,
+    changed_settings,
+    check_origin,
+    check_plan,
+    check_shapes,
+)
 
 
 def test_a_checkpoint_of_the_same_method_and_format_is_taken() -> None:
@@ -34,3 +40,13 @@ def test_changed_settings_are_listed_by_key() -> None:
     before, now = "a: {b: 1, c: [1, 2]}\nrun_dir: x", "a: {b: 2, c: [1, 2]}\nd: 3\nrun_dir: y"
     assert changed_settings(before, now) == ["a.b: 1 -> 2", "d: None -> 3"]
     assert changed_settings("", now) == []
+
+
+def test_weights_of_another_plan_are_refused_though_all_shapes_fit() -> None:
+    ours = {"a": torch.zeros(2), "net.genotype": torch.tensor([1, 2], dtype=torch.uint8)}
+    check_plan(ours, ours, "net.genotype", "a.ckpt")
+    check_plan(ours, {"a": torch.ones(2)}, "", "a.ckpt")
+    other = ours | {"net.genotype": torch.tensor([2, 1], dtype=torch.uint8)}
+    for theirs in (other, {"a": torch.zeros(2)}):
+        with pytest.raises(CheckpointError, match=r"a\.ckpt was trained with another genotype"):
+            check_plan(ours, theirs, "net.genotype", "a.ckpt")
