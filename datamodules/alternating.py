@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast, final
 
 import numpy as np
@@ -10,8 +9,8 @@ import pytorch_lightning as pl
 from jaxtyping import Int64
 from torch.utils.data import DataLoader
 
-from datamodules.photographs import People, Photographs
-from datamodules.reading import Picture
+from datamodules.photographs import Photographs
+from datamodules.selection import SomePhotographs
 from datamodules.stream import Purpose, Split, sample_generator
 
 _ORDER: Final = 1  # draws of Purpose.SUBSET; number 0 is that of subsets
@@ -131,7 +130,7 @@ class Alternating(pl.LightningDataModule):
             "alphas": self._with(alphas, _other_seed(seed)),
         }
 
-    def _with(self, half: "Half", seed: int) -> Divisible:
+    def _with(self, half: Photographs, seed: int) -> Divisible:
         """The set with `half` to train on."""
         copied = copy.copy(self._divisible)  # its loaders ask the set itself for its first batch
         copied.photographs = {"train": half}
@@ -155,34 +154,7 @@ class SideBySide:
             yield dict(zip(self.loaders, batches, strict=True))
 
 
-@final
-@dataclass(frozen=True)
-class Half:
-    """Some photographs of a set.
-
-    Attributes:
-        whole: all photographs.
-        positions: which of them.
-        people: who is on each of `positions`, as the whole numbers them; None if it does not tell.
-    """
-
-    whole: Photographs
-    positions: Int64[np.ndarray, " n"]
-    people: People | None
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def name(self, i: int) -> str:
-        """What photograph `i` is called in the set."""
-        return self.whole.name(int(self.positions[i]))
-
-    def picture(self, i: int) -> Picture:
-        """Photograph `i`, in the set's frame."""
-        return self.whole.picture(int(self.positions[i]))
-
-
-def halves(photographs: Photographs, seed: int) -> tuple[Half, Half]:
+def halves(photographs: Photographs, seed: int) -> tuple[Photographs, Photographs]:
     """The photographs in two parts, as near to equal as whole people allow, drawn by the seed.
 
     Raises:
@@ -207,9 +179,9 @@ def halves(photographs: Photographs, seed: int) -> tuple[Half, Half]:
     return _half(photographs, one), _half(photographs, other)
 
 
-def _half(photographs: Photographs, positions: Int64[np.ndarray, " n"]) -> Half:
+def _half(photographs: Photographs, positions: Int64[np.ndarray, " n"]) -> Photographs:
     known = photographs.people
-    return Half(photographs, positions, None if known is None else known[positions])
+    return SomePhotographs(photographs, positions, None if known is None else known[positions])
 
 
 def _other_seed(seed: int) -> int:

@@ -5,7 +5,7 @@ PyAV decodes and encodes; it is imported where a clip is opened.
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -108,20 +108,20 @@ class Clip:
         Raises:
             UnreadableImage: if the rest cannot be read.
         """
-        return (_picture(frame, *self._stored) for _, frame in self._decoded())
+        return (frame for frame, _ in self.timed())
 
-    def times(self) -> Iterator[Fraction | None]:
-        """The second at which each of the `frames` is shown, None where the file does not tell it.
+    def timed(self) -> Iterator[tuple[Frame, Fraction | None]]:
+        """The `frames`, each with the second at which it is shown, None where that is not told.
 
-        They count from the stream's start, as the sound does that `ClipWriter` copies. For them the
-        clip is decoded once more: of packets not each gives a frame.
+        Seconds count from the stream's start, as the sound does that `ClipWriter` copies.
 
         Raises:
             UnreadableImage: if the rest cannot be read.
         """
         for begin, frame in self._decoded():
             known = frame.pts is not None and frame.time_base is not None
-            yield frame.pts * frame.time_base - begin if known else None
+            second = frame.pts * frame.time_base - begin if known else None
+            yield _picture(frame, *self._stored), second
 
     def _decoded(self) -> "Iterator[tuple[Fraction, VideoFrame]]":
         """The second at which the stream starts, and a frame."""
@@ -147,12 +147,8 @@ class ClipWriter:
     Args:
         path: of the file; its folder is made if need be.
         size: height and width of the frames.
-        rate: frames a second, on average where `times` are given.
+        rate: frames a second, on average where frames are written `at` a time of their own.
         sound_of: a clip whose sound is copied as it is, packet by packet, all of it.
-        times: the second of each frame, such as `Clip.times`. A frame without one, or behind their
-            end, is shown 1 / `rate` after the one before it; one whose time is not later than that
-            of the one before it, a tick later. Ticks are shorter than 1/30000 of a second, but
-            Matroska keeps milliseconds.
         pixel: width of a pixel by its height.
 
     Raises:
@@ -165,7 +161,6 @@ class ClipWriter:
         size: tuple[int, int],
         rate: Fraction,
         sound_of: Path | None = None,
-        times: Iterable[Fraction | None] = (),
         pixel: Fraction = Fraction(1),
     ) -> None:
         if path.suffix.lower() not in WRITTEN:
@@ -174,7 +169,7 @@ class ClipWriter:
             found = f"{size}, {rate} and {pixel}"
             raise ValueError(f"size, rate and pixel of a clip must be positive, got {found}")
         self.path, self.size, self.rate, self.pixel = path, size, Fraction(rate), Fraction(pixel)
-        self._sound_of, self._times = sound_of, iter(times)
+        self._sound_of = sound_of
         self._partial = path.with_name(f".{path.stem}.part{path.suffix}")
         self._open = contextlib.ExitStack()
         self._tick, self._next = -1, Fraction(0)  # of the last frame; second of the next one
@@ -198,11 +193,17 @@ class ClipWriter:
             cleanup.pop_all()
         return self
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Frame, at: Fraction | None = None) -> None:
         """Adds a frame.
 
+        Args:
+            frame: of the clip's size.
+            at: the second at which it is shown, such as `Clip.timed` tells; without one, 1 / `rate`
+                after the frame before it. What is not later than that frame comes a tick later.
+                Ticks are shorter than 1/30000 of a second, but Matroska keeps milliseconds.
+
         Raises:
-            UnreadableImage: if the clip cannot be read further that gives the times or the sound.
+            UnreadableImage: if the clip cannot be read further that gives the sound.
             ValueError: if it has another size than the clip.
         """
         if frame.shape != (*self.size, 3):
@@ -215,7 +216,7 @@ class ClipWriter:
             frame = cv2.copyMakeBorder(frame, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE)
         whole = pyav().VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
         made = whole.reformat(format="yuv420p", dst_colorspace="ITU709")
-        made.pts, made.time_base = self._when(), Fraction(1, self._ticks)
+        made.pts, made.time_base = self._when(at), Fraction(1, self._ticks)
         made.duration = round(self._ticks / self.rate)
         self._output.mux(self._video.encode(made))
         self._play(float(self._next))
@@ -249,7 +250,6 @@ class ClipWriter:
 
     def _close(self) -> None:
         self._open.close()
-        self._times = iter(())
         self._partial.unlink(missing_ok=True)
 
     def _stream(self) -> "VideoStream":
@@ -266,10 +266,9 @@ class ClipWriter:
         context.color_range = 1  # television's, 16 to 235
         return stream
 
-    def _when(self) -> int:
+    def _when(self, at: Fraction | None) -> int:
         """The tick of the frame that comes now."""
-        told_of = next(self._times, None)
-        second = self._next if told_of is None else told_of
+        second = self._next if at is None else at
         if round(second * self._ticks) <= self._tick:
             second = Fraction(self._tick + 1, self._ticks)
         self._tick, self._next = round(second * self._ticks), second + 1 / self.rate

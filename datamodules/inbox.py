@@ -4,6 +4,7 @@ import glob
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -69,6 +70,7 @@ class Piece:
         corners: of each face's crop; none where the picture itself is the crop.
         original: what to write a photograph with; None for a frame.
         clip: whose frame it is; None for a photograph.
+        second: of the clip at which the frame is shown; None where that is not told.
         last: whether nothing more comes of its file.
         note: what was done otherwise than asked for; else empty.
         failure: why it, and the rest of its file, could not be read; else empty.
@@ -81,6 +83,7 @@ class Piece:
         self.corners: list[Corners] = []
         self.original: Original | None = None
         self.clip: Clip | None = None
+        self.second: Fraction | None = None
         self.last = True
         self.note = ""
         self.failure = ""
@@ -227,11 +230,12 @@ class Visits(IterableDataset[dict[str, Any]]):
     def _frames(self, entry: Entry, began: float) -> Iterator[dict[str, Any]]:
         clip, steadied = Clip(entry.path), Steadied()
         before: dict[str, Any] | None = None
-        for frame in clip.frames():
+        for frame, second in clip.timed():
             if before is not None:
                 yield before
             piece = Piece(entry, began)
             piece.pixels, piece.clip, piece.last = frame, clip, False
+            piece.second = second
             piece.corners = self._crops.located(frame, steadied)
             before = self._item(piece)
         if before is None:

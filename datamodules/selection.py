@@ -84,17 +84,17 @@ EVERYTHING: Final = Selection()
 @final
 @dataclass(frozen=True)
 class SomePhotographs:
-    """Some photographs of a set, their people numbered anew from 0 without gaps.
+    """Some photographs of a set.
 
     Attributes:
         whole: all photographs.
         positions: which of them.
-        people: who is on each of `positions`.
+        people: who is on each of `positions`; None if the set does not tell.
     """
 
     whole: Photographs
     positions: Int64[np.ndarray, " n"]
-    people: People
+    people: People | None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -110,6 +110,8 @@ class SomePhotographs:
 
 def in_company(photographs: Photographs, least: int) -> Photographs:
     """The photographs whose person is on at least `least` of them; all, as they are, for 1.
+
+    The people that are left are numbered anew from 0 without gaps.
 
     Raises:
         ValueError: if there are none, or the set does not say who is on them.

@@ -244,7 +244,7 @@ def read_weights(path: Path) -> Run:
         raise SettingsError(f"{path} cannot be read as safetensors: {error}") from error
     if "settings" not in told:
         raise SettingsError(f"{path} does not tell what it was trained by; take one of `export`")
-    method = built(yaml.safe_load(told["settings"]))
+    method = built(yaml.safe_load(told["settings"]), state)
     idle, wanted = idle_parts(method), set(method.state_dict())
     needed = {name for name in wanted if name.split(".")[0] not in idle}
     if needed != set(state):

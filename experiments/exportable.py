@@ -7,6 +7,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from experiments.networks import view_of
 from experiments.settings import SettingsError
 from lightning_modules.base import Training
 from lightning_modules.embedder import FaceEmbedding
@@ -21,7 +22,6 @@ from ops.nets.retouchformer import RetouchFormer
 
 LEAST: Final = 64  # pixels a side, enough for every network to halve and to reflect
 MOST: Final = 16384
-USUAL: Final = 128  # where a run tells no size
 
 Tensors = tuple[Tensor, ...]
 
@@ -98,18 +98,18 @@ class Exportable:
         module: from the inputs, in their order, to the outputs.
         inputs: by name.
         outputs: what each is, by name.
+        size: pixels of a side in training, the longer one.
         least: pixels that a free side has at least.
         most: and at most.
-        size: pixels of a side in training.
     """
 
     method: Run
     module: nn.Module
     inputs: Mapping[str, Input]
     outputs: Mapping[str, str]
+    size: int
     least: int = LEAST
     most: int = MOST
-    size: int = USUAL
 
     @property
     def free(self) -> bool:
@@ -170,7 +170,7 @@ def exportable(method: Run, settings: Mapping[str, Any]) -> Exportable:
     for name in idle_parts(method):
         delattr(method, name)
     if isinstance(method, Training):
-        return _restorer(method, _trained_size(settings))
+        return _restorer(method, max(view_of(settings).size))
     if isinstance(method, FaceEmbedding):
         return _embedder(method)
     if isinstance(method, FeedForwardInversion):
@@ -189,7 +189,7 @@ def _restorer(method: Training, size: int) -> Exportable:
         masked = restored | {"mask": "where something was changed, in [0, 1], one channel"}
         module: nn.Module = MaskingRestorer(method)
         window = network.window if isinstance(network, RetouchFormer) else 0
-        return Exportable(method, module, image, masked, *_range(window, size), size)
+        return Exportable(method, module, image, masked, size, *_range(window, size))
     if isinstance(network, ISPL) and isinstance(network.prior, EPMap):
         classes = network.prior.classes
         parsing = Input(f"probabilities of {classes} classes of a face", (classes, None, None))
@@ -221,10 +221,3 @@ def _inverter(method: FeedForwardInversion) -> Exportable:
         inputs |= {"guide": guide}
     made = {"image": f"RGB in [0, 1], {network.size} x {network.size} pixels"}
     return Exportable(method, network, inputs, made, size=network.size)
-
-
-def _trained_size(settings: Mapping[str, Any]) -> int:
-    told = settings.get("data", {}).get("init_args", {})
-    told = told.get("train", {}).get("init_args", told)  # where one set trains and another tests
-    side: int = told.get("size") or max(told.get("crop") or [USUAL])
-    return side

@@ -1,11 +1,17 @@
-"""The network of a finished run, built from its checkpoint alone."""
+"""The network of a finished run, and what it sees of a face, from what its checkpoint tells."""
 
+import copy
+from collections.abc import Mapping
 from pathlib import Path
+from pydoc import locate
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
+from torch import Tensor
 
 import lightning_modules  # noqa: F401 - repairs torchvision before Lightning imports it
+from datamodules.faces import View, celeba_view, ffhq_view
 from experiments.cli import SettingsParser, told_as_settings
 from experiments.messages import one_line, plain
 from experiments.settings import SettingsError
@@ -63,7 +69,7 @@ def untrained(path: Path) -> tuple[Run, dict[str, Any]]:
         state = read_checkpoint(file)
     except CheckpointError as error:
         raise SettingsError(plain(str(error))) from error
-    method = built(_settings(state, file))
+    method = built(_settings(state, file), state["state_dict"])
     state["visagist"]["path"] = str(file)  # for what may be said of it later
     return method, state
 
@@ -90,15 +96,20 @@ def _settings(state: dict[str, Any], file: Path) -> dict[str, Any]:
     return settings
 
 
-def built(settings: dict[str, Any]) -> Run:
+def built(settings: Mapping[str, Any], state: Mapping[str, Tensor] = MappingProxyType({})) -> Run:
     """The method that a run's settings describe, with fresh weights.
+
+    Args:
+        settings: of the run.
+        state: that it will get; where it tells how the network is put together (`Run.plan`), that
+            counts, not the file that the settings name.
 
     Raises:
         SettingsError: if the settings do not fit the code at hand, or name a missing file.
     """
     parser = SettingsParser(allow_abbrev=False)
     parser.add_lightning_class_args(Run, "model", subclass_mode=True)
-    given = {"model": settings["model"]}
+    given = {"model": _by_plan(settings["model"], state)}
     if "max_batches" in settings:  # a run's own key, linked to the method's
         own = given["model"].get("init_args", {}) | {"max_batches": settings["max_batches"]}
         given["model"] = given["model"] | {"init_args": own}
@@ -111,3 +122,43 @@ def built(settings: dict[str, Any]) -> Run:
         method = parser.instantiate_classes(config).model
     assert isinstance(method, Run)
     return method
+
+
+def _by_plan(model: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The settings of a method, its plan the one that `state` tells."""
+    plan = getattr(locate(model["class_path"]), "plan", "")
+    told = copy.deepcopy(dict(model))
+    if plan in state:
+        *parts, last = plan.split(".")
+        inner = told
+        for part in parts:
+            inner = inner["init_args"][part]
+        inner["init_args"][last] = bytes(state[plan].tolist()).decode()
+    return told
+
+
+def view_of(settings: Mapping[str, Any], size: int | None = None) -> View:
+    """What a network sees of a face, by its run's settings.
+
+    Args:
+        settings: of the run.
+        size: another height of the crops than in training.
+
+    Raises:
+        SettingsError: if the settings do not tell it.
+    """
+    data = settings.get("data") or {}
+    inner = data.get("init_args") or {}
+    while isinstance(inner.get("train"), dict):  # a set inside another, or beside one to test on
+        data = inner["train"]
+        inner = data.get("init_args") or {}
+    if str(data.get("class_path")).endswith(".CelebA"):
+        height, width = inner.get("crop") or (218, 178)
+        view = celeba_view(height, width)
+    elif size or isinstance(inner.get("size"), int):
+        return ffhq_view(size or inner["size"])
+    else:
+        raise SettingsError("the run's settings do not tell the size of its faces; give --size")
+    if size is None:
+        return view
+    return View((size, round(size * width / height)), view.quad, view.share)

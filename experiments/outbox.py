@@ -216,10 +216,9 @@ class _OpenClip:
         assert clip is not None
         with _alone(OSError):  # it encodes and writes at once, and a full disk ends the call
             if self._writer is None:
-                times, pixel = clip.times(), clip.pixel
-                writer = ClipWriter(path, clip.size, clip.rate, clip.path, times, pixel)
+                writer = ClipWriter(path, clip.size, clip.rate, clip.path, clip.pixel)
                 self._writer = self._open.enter_context(writer)
-            self._writer.write(frame)
+            self._writer.write(frame, piece.second)
             if piece.last:
                 self._open.close()
         self.frames += 1

@@ -169,12 +169,13 @@ def panel(
         else:
             shown = [cv2.resize(eight_bits(each), size[::-1]) for each in pictures]
         if masks:
-            shown.append(_heat(cv2.resize(masks[i], size[::-1])))
+            shown.append(heat(cv2.resize(masks[i], size[::-1])))
         rows.append(np.concatenate([_framed(tile) for tile in shown], 1))
     return np.concatenate(rows, 0)
 
 
-def _heat(mask: np.ndarray) -> np.ndarray:
+def heat(mask: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    """A mask in [0, 1], (h, w), as colours, from black over red to light yellow."""
     levels = np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8)
     return np.asarray(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1])
 

@@ -1,7 +1,7 @@
 """A face transfer at work: frames read, faces made by a run's inversion, and both written."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, islice
@@ -19,7 +19,7 @@ from datamodules.clips import Clip, ClipWriter, is_clip
 from datamodules.footage import Detect, Followed, footage, frames_of
 from datamodules.images import UnreadableImage, floats, planes, read_image
 from datamodules.reading import Covering, Picture
-from experiments.networks import untrained, with_weights
+from experiments.networks import untrained, view_of, with_weights
 from experiments.settings import SettingsError
 from lightning_modules.inversion_base import Inversion
 from lightning_modules.transfer import refuse_unguided, transferred
@@ -62,7 +62,6 @@ class Take:
     Attributes:
         rate: frames a second of those that are taken.
         sound: the clip whose sound goes with them; None for a folder.
-        times: seconds of the frames that are taken; nothing for a folder.
 
     Raises:
         FileNotFoundError: if there is nothing at `path`.
@@ -74,10 +73,14 @@ class Take:
         self._paths, self._every = footage(path), every
         self.sound = path if is_clip(path) else None
         self.rate = (Clip(path).rate if is_clip(path) else rate) / every
-        self.times = islice(Clip(path).times(), 0, None, every) if is_clip(path) else iter(())
 
-    def __iter__(self) -> Iterator[Picture]:
-        every = chain.from_iterable(frames_of(path) for path in self._paths)
+    def __iter__(self) -> Iterator[tuple[Picture, Fraction | None]]:
+        """Each frame with its second of the clip; a folder tells none."""
+        every: Iterable[tuple[Picture, Fraction | None]]
+        if self.sound is not None:
+            every = Clip(self.sound).timed()
+        else:
+            every = ((one, None) for one in chain.from_iterable(map(frames_of, self._paths)))
         return islice(every, 0, None, self._every)
 
 
@@ -133,7 +136,7 @@ class Reenactment:
 
     def __init__(self, method: Inversion, face: Path, detect: Detect | None) -> None:
         self._method, self._detect = method, detect
-        size = int(yaml.safe_load(method.settings)["data"]["init_args"]["size"])
+        size = max(view_of(yaml.safe_load(method.settings)).size)
         self.size, self._frame = (size, 2 * size), Covering(size, size)
         picture: Picture | None = read_image(face)
         if detect is not None and picture is not None:
@@ -161,23 +164,23 @@ class Reenactment:
             task = bar.add_task("frames", total=None)
             guides = self._guides(take, told)
             while part := list(islice(guides, together)):
-                frames = torch.stack(part)
-                made = self._made(frames, told)
-                for pair in torch.cat([frames, made], 3):
-                    writer.write(_picture(pair))
+                frames = torch.stack([guide for guide, _ in part])
+                made = torch.cat([frames, self._made(frames, told)], 3)
+                for pair, (_, second) in zip(made, part, strict=True):
+                    writer.write(_picture(pair), second)
                 bar.advance(task, len(part))
         return told
 
-    def _guides(self, take: Take, told: Told) -> Iterator[Tensor]:
+    def _guides(self, take: Take, told: Told) -> Iterator[tuple[Tensor, Fraction | None]]:
         followed = None if self._detect is None else Followed(self._detect)
-        for picture in take:
+        for picture, second in take:
             face: Picture | None = picture
             if followed is not None:
                 face = followed.of(picture)
                 told.faceless += face is None
                 face = followed.last_place(picture) if face is None else face
             assert face is not None
-            yield floats(planes(self._frame(face)))
+            yield floats(planes(self._frame(face))), second
 
     def _made(self, guides: Tensor, told: Told) -> Tensor:
         began = time.perf_counter()

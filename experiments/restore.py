@@ -188,19 +188,22 @@ def _predict(
     detector: Path | None,
 ) -> int:
     """Restores what is not done yet; the exit code, 0 where files failed too."""
+    import yaml
+
     from datamodules.detection import FaceDetector
     from datamodules.inbox import Crops, Inbox
     from experiments.cli import silence, told_as_settings
-    from experiments.networks import trained_network
+    from experiments.networks import trained_network, view_of
     from experiments.outbox import Outbox
-    from experiments.restorer import Restorer, judge_of, references_of, refuse_unsuited, view_of
+    from experiments.restorer import Restorer, judge_of, references_of, refuse_unsuited
 
     silence()
     method = trained_network(options.ckpt)
     refuse_unsuited(method, bool(options.references), options.tile)
     with told_as_settings():
         detect = FaceDetector(detector) if detector else None
-    crops = Crops(view_of(method.settings, options.size), detect, bool(options.tile))
+    view = view_of(yaml.safe_load(method.settings), options.size)
+    crops = Crops(view, detect, bool(options.tile))
     references = references_of(options.references, crops) if options.references else None
     judge = judge_of(options.judge) if options.judge else None
     limit = len(entries) if options.panels == "all" else int(options.panels)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor
 
-from datamodules.faces import View, celeba_view, ffhq_view
 from datamodules.inbox import Crops, listed
 from datamodules.original import read_original
 from experiments.cli import SettingsParser, told_as_settings
@@ -179,33 +178,6 @@ def refuse_unsuited(method: Training, references: bool, tile: int) -> None:
             reason = takes_tiles(method.restore, tile)
         if reason:
             raise SettingsError(f"--tile={tile} does not suit the network: {reason}")
-
-
-def view_of(settings: str, size: int | None = None) -> View:
-    """What a network sees of a face, by its run's settings as YAML.
-
-    Args:
-        settings: of the run.
-        size: another height of the crops than in training.
-
-    Raises:
-        SettingsError: if the settings do not tell it.
-    """
-    data = (yaml.safe_load(settings) or {}).get("data") or {}
-    inner = data.get("init_args") or {}
-    while isinstance(inner.get("train"), dict):  # a set inside another, or beside one to test on
-        data = inner["train"]
-        inner = data.get("init_args") or {}
-    if str(data.get("class_path")).endswith(".CelebA"):
-        height, width = inner.get("crop") or (218, 178)
-        view = celeba_view(height, width)
-    elif size or isinstance(inner.get("size"), int):
-        return ffhq_view(size or inner["size"])
-    else:
-        raise SettingsError("the run's settings do not tell the size of its faces; give --size")
-    if size is None:
-        return view
-    return View((size, round(size * width / height)), view.quad, view.share)
 
 
 def references_of(folder: str, crops: Crops) -> Tensor:

@@ -18,7 +18,7 @@ from datamodules.images import PIXELS, UnreadableImage, check_header
 from datamodules.inbox import Crops, Entry, Piece, Visits
 from datamodules.listing import SUFFIXES
 from datamodules.original import Pixels, eight_bits, encoded
-from experiments.pasting import Change, Patch, panel, pasted
+from experiments.pasting import Change, Patch, heat, panel, pasted
 from experiments.restorer import AT_ONCE, Restorer
 from lightning_modules.base import Training
 from lightning_modules.crn import ComponentRegression
@@ -181,16 +181,10 @@ def _overlay(item: dict[str, Any], masks: Sequence[np.ndarray]) -> Picture:
     piece: Piece = item["piece"]
     crops = item["image"].permute(0, 2, 3, 1).numpy()
     corners: list[Corners | None] = [*piece.corners] or [None]
-    glows = [mask[..., None] * (_heat(mask) - c) for mask, c in zip(masks, crops, strict=True)]
+    lit = [np.asarray(heat(mask), np.float32) / 255 for mask in masks]
+    glows = [m[..., None] * (bright - c) for m, bright, c in zip(masks, lit, crops, strict=True)]
     patches = [Patch(*pair) for pair in zip(corners, glows, strict=True)]
     return _preview(pasted(eight_bits(piece.pixels), patches))
-
-
-def _heat(mask: np.ndarray) -> Change:
-    """The colours of a mask, in [0, 1]."""
-    levels = np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8)
-    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
-    return np.asarray(colours, np.float32) / 255
 
 
 def _preview(pixels: Pixels) -> Picture:

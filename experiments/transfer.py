@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     with told_as_settings():
         take = Take(options.given, options.every, options.rate)
         made = Reenactment(method, options.face, detect)
-        writer = ClipWriter(options.out, made.size, take.rate, take.sound, take.times)
+        writer = ClipWriter(options.out, made.size, take.rate, take.sound)
     try:
         told = made.write(take, writer, options.together)
     except (UnreadableImage, OSError) as error:

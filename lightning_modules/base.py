@@ -97,7 +97,7 @@ class Training(Run, ABC):
         for name in ("val/n", "val/identity_n", "val/seconds"):
             named.pop(name)  # the rest of the log is the same in every run
         self.log_dict(named | {"step": float(self.batches_done)}, sync_dist=True)
-        self._write_sheet(f"val_{self.batches_done:07d}.png")
+        self.sheet.show(self, f"val_{self.batches_done:07d}.png")
 
     def on_test_epoch_end(self) -> None:
         """Keeps the table for the report, writes the first faces as a picture and the exhibits."""
@@ -105,7 +105,7 @@ class Training(Run, ABC):
         named = {f"test/{k}": v for k, v in table["output"].items() if k not in ("n", "seconds")}
         self.log_dict(named, sync_dist=True)
         self.results = [{"method": method, **row} for method, row in table.items()]
-        self._write_sheet("test.png")
+        self.sheet.show(self, "test.png")
         folder = Path(self.trainer.default_root_dir) if self.trainer.is_global_zero else None
         for exhibit in self.exhibits:
             exhibit.write(folder)
@@ -124,14 +124,6 @@ class Training(Run, ABC):
         mask = {} if restored.mask is None else {"mask": restored.mask}
         self.sheet.add({"raw": image, **mask, "output": restored.image, "target": target})
         return restored.image
-
-    def _write_sheet(self, name: str) -> None:
-        picture = self.sheet.take()
-        if not self.trainer.is_global_zero or picture is None:
-            return
-        self.sheet.write(picture, Path(self.trainer.default_root_dir) / "pictures" / name)
-        for logger in self.trainer.loggers:
-            self.sheet.send(picture, logger, name, self.batches_done)
 
 
 def _without_answers(batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Inversion(Run, ABC):
         row = self.scores.table()["output"]
         named = {f"val/{name}": value for name, value in row.items() if name not in _COUNTS}
         self.log_dict(named | {"step": float(self.batches_done)}, sync_dist=True)
-        self._write_sheet(f"iterate_{self.batches_done:07d}.png")
+        self.sheet.show(self, f"iterate_{self.batches_done:07d}.png")
 
     def on_test_epoch_end(self) -> None:
         """Keeps the table for the report; writes each target's numbers, and the first as faces."""
@@ -94,7 +94,7 @@ class Inversion(Run, ABC):
         named = {f"test/{k}": v for k, v in table["output"].items() if k not in _COUNTS}
         self.log_dict(named, sync_dist=True)
         self.results = [{"method": method, **row} for method, row in table.items()]
-        self._write_sheet("test.png")
+        self.sheet.show(self, "test.png")
         if self.trainer.is_global_zero:
             self.scores.write_each(Path(self.trainer.default_root_dir))
 
@@ -128,11 +128,3 @@ class Inversion(Run, ABC):
             "guide": Answer(guide, self.loss(guide, own, 1.0)),
             "photograph": Answer(target, self.loss(target, own, 1.0)),
         }
-
-    def _write_sheet(self, name: str) -> None:
-        picture = self.sheet.take()
-        if not self.trainer.is_global_zero or picture is None:
-            return
-        self.sheet.write(picture, Path(self.trainer.default_root_dir) / "pictures" / name)
-        for logger in self.trainer.loggers:
-            self.sheet.send(picture, logger, name, self.batches_done)

@@ -129,11 +129,12 @@ class FaceEnhancement(Training):
         return [torch.optim.Adam([*self.network.parameters(), *further], self.learning_rate)]
 
 
-def searched_fusion(genotype: Path, channels: int = 32, cells: int = 4) -> FusionNetwork:
+def searched_fusion(genotype: str, channels: int = 32, cells: int = 4) -> FusionNetwork:
     """The fusion network of a searched cell.
 
     Args:
-        genotype: a JSON file, or the folder of a search's run, which holds genotype.json.
+        genotype: a JSON file, the folder of a search's run, which holds genotype.json, or the JSON
+            text itself.
         channels: of the features.
         cells: how many of it, one after the other.
 
@@ -141,7 +142,10 @@ def searched_fusion(genotype: Path, channels: int = 32, cells: int = 4) -> Fusio
         FileNotFoundError: if there is no such file.
         ValueError: if it holds no genotype.
     """
-    path = genotype / "genotype.json" if genotype.is_dir() else genotype
+    if genotype.lstrip().startswith("{"):
+        return FusionNetwork(Genotype.from_json(genotype), channels, cells)
+    path = Path(genotype)
+    path = path / "genotype.json" if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no genotype at {path}: run nasfe_search first, or name a file")
     return FusionNetwork(Genotype.from_json(path.read_text(encoding="utf-8")), channels, cells)

@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
+from lightning_modules.run import Run
+
 _GAP, _TITLE = 4, 18  # pixels between faces, and above them
 
 
@@ -56,6 +58,18 @@ class Sheet:
         pixels = large.clamp(0, 1).mul(255).round().to(torch.uint8).expand(3, -1, -1)
         framed = F.pad(pixels, (0, _GAP, 0, _GAP), value=255)
         return framed.permute(1, 2, 0).numpy()
+
+    def show(self, run: Run, name: str) -> None:
+        """Writes pictures/`name` in a run's folder, tells its loggers, and starts a new sheet.
+
+        An empty sheet is not shown; of several processes the first one shows its own.
+        """
+        picture = self.take()
+        if picture is None or not run.trainer.is_global_zero:
+            return
+        self.write(picture, Path(run.trainer.default_root_dir) / "pictures" / name)
+        for logger in run.trainer.loggers:
+            self.send(picture, logger, name, run.batches_done)
 
     @staticmethod
     def write(picture: np.ndarray, path: Path) -> None:

@@ -4,10 +4,11 @@ Paper: NASFE, "Network Architecture Search for Face Enhancement", Section 3.1. T
 no code. Written from the equation.
 """
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from ops.kernels.estimation import estimation
 
 
 def deveil(
@@ -30,9 +31,6 @@ def deveil(
 class Deveiling(nn.Module):
     """Features under a mask that two 3x3 convolutions read in them (NASFE Eq. 3, Fig. 4c).
 
-    The bias of the second convolution starts at 1 and its weights are a tenth of torch's, so that
-    a fresh operator is close to the identity; the paper says nothing of it.
-
     Args:
         channels: of the features.
 
@@ -42,13 +40,7 @@ class Deveiling(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        if channels < 1:
-            raise ValueError(f"features need at least one channel, got {channels}")
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        with torch.no_grad():
-            self.second.weight.mul_(0.1)
-        nn.init.ones_(self.second.bias)  # type: ignore[arg-type]
+        self.first, self.second = estimation(channels, start=1.0)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The brightened features, same shape."""

@@ -4,10 +4,11 @@ Paper: NASFE, "Network Architecture Search for Face Enhancement", Section 3.1 an
 Tan and Cheong, "Robust Optical Flow in Rainy Scenes" (ECCV 2018). Written from the figure.
 """
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from ops.kernels.estimation import estimation
 
 
 def residual(
@@ -20,9 +21,6 @@ def residual(
 class Residual(nn.Module):
     """Features less the noise that two 3x3 convolutions find in them (NASFE Fig. 4a).
 
-    The second convolution starts a tenth as large as torch's, so that a fresh operator is close
-    to the identity; the paper says nothing of it.
-
     Args:
         channels: of the features.
 
@@ -32,13 +30,7 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        if channels < 1:
-            raise ValueError(f"features need at least one channel, got {channels}")
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        with torch.no_grad():
-            self.second.weight.mul_(0.1)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+        self.first, self.second = estimation(channels, start=0.0)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The cleaned features, same shape."""

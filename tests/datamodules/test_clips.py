@@ -63,9 +63,9 @@ def heard_after_seen(path: Path) -> list[float]:
 
 
 def copied(clip: Clip, path: Path) -> Path:
-    with ClipWriter(path, clip.size, clip.rate, clip.path, clip.times(), clip.pixel) as writer:
-        for frame in clip.frames():
-            writer.write(frame)
+    with ClipWriter(path, clip.size, clip.rate, clip.path, clip.pixel) as writer:
+        for frame, second in clip.timed():
+            writer.write(frame, second)
     return path
 
 
@@ -136,8 +136,8 @@ def test_frames_that_come_unevenly_keep_their_times(
     source = Clip(write_sound(tmp_path / "source.mov", at=UNEVEN, late=late))
     monkeypatch.setattr(av, "codecs_available", {codec})
     copy = Clip(copied(source, tmp_path / f"copy{ending}"))
-    assert list(source.times()) == [Fraction(tick, 1000) for tick in UNEVEN]
-    shown = [time or Fraction(0) for time in copy.times()]
+    assert [second for _, second in source.timed()] == [Fraction(tick, 1000) for tick in UNEVEN]
+    shown = [second or Fraction(0) for _, second in copy.timed()]
     gaps = [abs(1000 * time - tick) for time, tick in zip(shown, UNEVEN, strict=True)]
     assert max(gaps) <= 1
 
@@ -149,11 +149,11 @@ def test_sound_stays_with_frames_that_come_unevenly(tmp_path: Path):
 
 
 def test_a_frame_whose_time_is_missing_or_not_later_comes_after_the_one_before(tmp_path: Path):
-    given = [Fraction(0), None, Fraction(1, 4), Fraction(1, 5)]
-    with ClipWriter(tmp_path / "a.mp4", (32, 96), Fraction(25), times=given) as writer:
-        for i in range(5):
-            writer.write(numbered(i))
-    shown = [time or Fraction(0) for time in Clip(tmp_path / "a.mp4").times()]
+    given = [Fraction(0), None, Fraction(1, 4), Fraction(1, 5), None]
+    with ClipWriter(tmp_path / "a.mp4", (32, 96), Fraction(25)) as writer:
+        for i, second in enumerate(given):
+            writer.write(numbered(i), second)
+    shown = [second or Fraction(0) for _, second in Clip(tmp_path / "a.mp4").timed()]
     moved = Fraction(1, 4) + Fraction(1, 360_000)
     assert shown == [0, Fraction(1, 25), Fraction(1, 4), moved, moved + Fraction(1, 25)]
 

@@ -4,8 +4,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.networks import checkpoint_file, trained_network, untrained, with_weights
-from experiments.settings import SettingsError
+from datamodules.alignment import celeba_quad, ffhq_quad
+from experiments.networks import (
+    built,
+    checkpoint_file,
+    trained_network,
+    untrained,
+    view_of,
+    with_weights,
+)
+from experiments.settings import SettingsError, load_chain
 from lightning_modules.checkpoints import read_checkpoint, write_checkpoint
 from tests.experiments.carried import small_run
 from tests.experiments.tiny import pair
@@ -69,3 +77,34 @@ def test_a_checkpoint_that_cannot_be_used_is_told_of(run: Path) -> None:
     (run / "altered.ckpt").write_bytes(b"words")
     with pytest.raises(SettingsError, match="is truncated, or was not written by this suite"):
         trained_network(run / "altered.ckpt")
+
+
+def test_a_checkpoint_brings_the_genotype_that_its_settings_name_a_file_of(tmp_path: Path) -> None:
+    settings = load_chain("nasfe", "smoke").settings
+    state = built(settings).state_dict()
+    fusion = settings["model"]["init_args"]["network"]["init_args"]["fusion"]["init_args"]
+    fusion["genotype"] = str(tmp_path / "lost.json")
+    with pytest.raises(SettingsError, match=r"no genotype at .*lost\.json"):
+        built(settings)
+    method = built(settings, state)
+    method.load_state_dict(state)
+    assert fusion["genotype"].endswith("lost.json")
+
+
+def data(class_path: str, **init_args: object) -> dict[str, object]:
+    return {"class_path": class_path, "init_args": init_args}
+
+
+def test_a_face_is_seen_as_the_run_was_trained() -> None:
+    plain = {"data": data("datamodules.ffhq.FFHQ", size=96)}
+    assert view_of(plain).size == (96, 96)
+    assert view_of(plain, 64).size == (64, 64)
+    assert view_of(plain).quad is ffhq_quad
+    celeba = data("datamodules.celeba.CelebA", crop=[96, 80])
+    across = {"data": data("datamodules.across.Across", train=celeba, test=celeba)}
+    view = view_of(across)
+    assert (view.size, view.quad) == ((96, 80), celeba_quad)
+    larger = view_of(across, 192)
+    assert (larger.size, larger.share) == ((192, 160), view.share)
+    with pytest.raises(SettingsError, match="give --size"):
+        view_of({})

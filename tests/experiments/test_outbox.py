@@ -185,7 +185,7 @@ class Writer:
     def __enter__(self):
         return self
 
-    def write(self, frame):
+    def write(self, frame, at=None):
         pass
 
     def __exit__(self, kind, error, trace):

@@ -79,7 +79,9 @@ def test_frames_of_a_folder_come_at_the_rate_that_is_told(tmp_path: Path) -> Non
         Image.fromarray(frame).save(tmp_path / f"{i}.png")
     take = Take(tmp_path, 2, Fraction(30))
     assert (take.rate, take.sound) == (15, None)
-    assert [int(frame[0, 0, 0]) for frame in take] == [0, 40, 80]
+    assert [(int(frame[0, 0, 0]), second) for frame, second in take] == [
+        (shade, None) for shade in (0, 40, 80)
+    ]
 
 
 def test_the_clip_shows_guide_beside_result(method: Inversion, tmp_path: Path) -> None:

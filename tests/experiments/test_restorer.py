@@ -1,9 +1,7 @@
 import pytest
 import torch
-import yaml
 from torch import nn
 
-from datamodules.alignment import celeba_quad, ffhq_quad
 from datamodules.faces import ffhq_view
 from datamodules.inbox import Crops
 from experiments.restorer import (
@@ -13,7 +11,6 @@ from experiments.restorer import (
     references_of,
     refuse_unsuited,
     restored_in_tiles,
-    view_of,
 )
 from experiments.settings import SettingsError
 from lightning_modules.base import Restored
@@ -103,25 +100,6 @@ def test_what_a_method_cannot_take_is_refused():
     wants_parsing.network.prior.needs_parsing = True
     with pytest.raises(SettingsError, match="wants parsing maps"):
         refuse_unsuited(wants_parsing, references=False, tile=0)
-
-
-def settings(class_path, **init_args):
-    return {"class_path": class_path, "init_args": init_args}
-
-
-def test_a_face_is_seen_as_the_run_was_trained():
-    plain = settings("datamodules.ffhq.FFHQ", size=96)
-    assert view_of(yaml.safe_dump({"data": plain})).size == (96, 96)
-    assert view_of(yaml.safe_dump({"data": plain}), 64).size == (64, 64)
-    assert view_of(yaml.safe_dump({"data": plain})).quad is ffhq_quad
-    celeba = settings("datamodules.celeba.CelebA", crop=[96, 80])
-    across = settings("datamodules.across.Across", train=celeba, test=celeba)
-    view = view_of(yaml.safe_dump({"data": across}))
-    assert (view.size, view.quad) == ((96, 80), celeba_quad)
-    larger = view_of(yaml.safe_dump({"data": across}), 192)
-    assert (larger.size, larger.share) == ((192, 160), view.share)
-    with pytest.raises(SettingsError, match="give --size"):
-        view_of("")
 
 
 def test_references_are_seen_as_the_network_sees_them(tmp_path):

@@ -274,14 +274,15 @@ def test_what_is_untrained_is_told_to_the_reader_of_the_table() -> None:
     assert module(MSE, network(labels=False, identity=None)).caveat == ""
 
 
-def test_the_fusion_is_of_the_genotype_in_a_file_or_in_the_folder_of_a_search(
+def test_the_fusion_is_of_the_genotype_in_a_file_a_folder_of_a_search_or_a_text(
     tmp_path: Path,
 ) -> None:
     genotype = Genotype(((Edge(0, "skip"), Edge(1, "fft")), (Edge(2, "res2"), Edge(0, "skip"))))
     path = tmp_path / "genotype.json"
     path.write_text(genotype.to_json())
-    for found in (searched_fusion(path, 8, 2), searched_fusion(tmp_path, 8, 2)):
+    for given in (str(path), str(tmp_path), genotype.to_json()):
+        found = searched_fusion(given, 8, 2)
         assert found(torch.rand(1, 8, 6, 6)).shape == (1, 8, 6, 6)
         assert [len(cell.edges) for cell in found.cells] == [4, 4]
     with pytest.raises(FileNotFoundError, match=r"no genotype at .*other\.json"):
-        searched_fusion(tmp_path / "other.json", 8, 2)
+        searched_fusion(str(tmp_path / "other.json"), 8, 2)
