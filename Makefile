@@ -95,7 +95,7 @@ weights: $(READY) ## list weights that others trained, or download some: ARGS="v
 	@$(PY) -m experiments weights $(ARGS)
 
 report: $(READY) ## gather the results of all runs beside the papers' numbers
-	@$(PY) -m experiments report
+	@$(PY) -m experiments report $(ARGS)
 
 sweep: $(READY) ## run a W&B sweep file: SWEEP=file, LOCAL=1 without a server
 	@$(RUN_IT) sweep $(SWEEP) $(if $(filter 1,$(LOCAL)),--local) $(OPTIONS) $(ARGS)

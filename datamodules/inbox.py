@@ -213,7 +213,7 @@ class Visits(IterableDataset[dict[str, Any]]):
                 )
             except (ValueError, cv2.error, OSError, ImportError) as error:  # of this file alone
                 piece = Piece(entry, began)
-                told = " ".join(str(error).split()).removeprefix(f"{entry.path}: ")
+                told = " ".join(str(error).removeprefix(f"{entry.path}: ").split())
                 piece.failure = told or type(error).__name__
                 yield self._item(piece)
 

@@ -36,6 +36,7 @@ HANDED_ON = {  # the module whose `main` takes the command's arguments
     "sweep": "sweep",
     "weights": "weights",
     "claims": "claim_runs",
+    "report": "report",
     "transfer": "transfer",
     "export": "export",
     "restore": "restore",
@@ -205,10 +206,6 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
         module = importlib.import_module(f"experiments.{HANDED_ON[command]}")
         return int(module.main(arguments))
     Parser(command, f"{COMMANDS[command].capitalize()}.").parse_args(arguments)
-    if command == "report":
-        from experiments import report
-
-        return report.main()
     return list_experiments()
 
 

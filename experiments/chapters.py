@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from experiments.repeats import PUBLISHED, Flat, Repeats, mean, own_settings, spread
@@ -11,6 +12,7 @@ from experiments.tables import worded
 
 OTHERS = "Other experiments"
 ORDER = (PUBLISHED, "demo", "smoke")
+CHECKPOINTS = "checkpoints"  # the folder below a run's
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,20 @@ class Conditions:
 
 
 def _assigned(settings: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    values = {name: settings.get(name) for name in names}
+    values = {name: _without_home(settings.get(name)) for name in names}
     return [f"{name}={'null' if value is None else value}" for name, value in values.items()]
+
+
+def _without_home(value: Any) -> Any:
+    """A setting whose absolute paths are told by their ends, for a report goes to others."""
+    if isinstance(value, Mapping):
+        return {key: _without_home(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_home(inner) for inner in value]
+    if not isinstance(value, str) or not value.startswith("/"):
+        return value
+    parts = Path(value).parts
+    return "/".join(["...", *(parts[-3:] if CHECKPOINTS in parts else parts[-1:])])
 
 
 @dataclass(frozen=True)
@@ -70,10 +84,18 @@ class Chapter:
         """Which of the conditions a group was run on, counted from 1."""
         return self.conditions.all.index(group.condition) + 1
 
+    @cached_property
+    def shared(self) -> Flat:
+        """Where all of several groups differ from their experiments' files, and in the same way."""
+        first, *others = (own_settings(group, self.groups) for group in self.groups)
+        alike = [key for key in first if all(key in own for own in others)]
+        same = [key for key in alike if all(own[key] == first[key] for own in others)]
+        return {key: first[key] for key in same} if others else {}
+
     def settings(self, group: Repeats) -> str:
-        """In what a group differs from its experiment's files or its like, in words."""
+        """In what a group differs from its experiment's files or its like, but for `shared`."""
         own = own_settings(group, self.groups)
-        return ", ".join(_assigned(own, own))
+        return ", ".join(_assigned(own, [key for key in own if key not in self.shared]))
 
     def named(self, number: int) -> dict[str, Repeats]:
         """The groups run on one condition, by experiment, and settings where they are others."""
@@ -88,7 +110,9 @@ class Chapter:
 
     def head(self) -> list[str]:
         """The heading, and on what the runs were made."""
-        return [f"## {self.paper}\n", self.conditions.markdown()]
+        others = ", ".join(_assigned(self.shared, self.shared))
+        told = [f"In all of them other than in their experiments' files: {others}.\n"]
+        return [f"## {self.paper}\n", self.conditions.markdown(), *(told if others else [])]
 
 
 def chapters_of(repeats: Iterable[Repeats]) -> list[Chapter]:

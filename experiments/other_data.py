@@ -8,6 +8,7 @@ from typing import Any
 from experiments.settings import CONFIGS, SettingsError, merge, nearest, read
 
 FRAGMENTS = CONFIGS / "data"
+ON = "on_"  # how a folder for a run's test on other data begins
 Settings = dict[str, Any]
 
 
@@ -55,7 +56,7 @@ def scored_on(settings: Settings, name: str) -> Settings:
         own = kinds.get(_kind(place))
         if own is not None:
             _put(place, own["init_args"]["root"], own["init_args"].get("draw"))
-    return settings | {"data": other["data"], "run_dir": f"{settings['run_dir']}/on_{name}"}
+    return settings | {"data": other["data"], "run_dir": f"{settings['run_dir']}/{ON}{name}"}
 
 
 def at_root(settings: Settings, root: str) -> Settings:

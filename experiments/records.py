@@ -77,13 +77,13 @@ def read_records(folder: Path) -> dict[str, Record]:
 
 
 def add_record(folder: Path, rank: int, record: Record) -> None:
-    """Adds a line to the records of a process.
+    """Adds a line to the records of a process; a line that was cut short before it stays alone.
 
     Raises:
         OSError: if it cannot be written.
     """
     with (folder / f"outbox_{rank}.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(record)) + "\n")
+        file.write(f"\n{json.dumps(asdict(record))}\n")
 
 
 def join_records(folder: Path) -> None:

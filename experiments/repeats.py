@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.other_data import ON
 from experiments.settings import SettingsError, load_chain, names, read_plain
 from experiments.tables import Row, read_rows
 
@@ -141,14 +142,15 @@ def chain(experiment: str, scale: str) -> Flat:
 
 
 def read_run(folder: Path) -> Run:
-    """The finished run in a folder.
+    """The finished run in a folder; also its test on other data, in a folder below it.
 
     Raises:
         SettingsError: if something of it is missing or cannot be read, in a few words.
     """
     if not (folder / "results.csv").is_file():
         raise SettingsError("no results.csv: not finished, or not tested")
-    if not (folder / "config.yaml").is_file():
+    home = folder.parent if folder.name.startswith(ON) else folder
+    if not (home / "config.yaml").is_file():
         raise SettingsError("no config.yaml: its settings are unknown")
     try:
         rows = {row["method"]: row for row in read_rows(folder / "results.csv")}
@@ -156,12 +158,12 @@ def read_run(folder: Path) -> Run:
         experiment, scale, _ = first["experiment"], first["scale"], first["n"]
     except (KeyError, StopIteration, ValueError, csv.Error) as error:
         raise SettingsError("results.csv is no table of this suite") from error
-    trained = read_plain(folder / "config.yaml")
+    trained = read_plain(home / "config.yaml")
     scored = read_plain(folder / SCORED) if (folder / SCORED).is_file() else trained
     if not isinstance(trained.get(SEED), int):
         raise SettingsError(f"config.yaml tells no {SEED}")
     settings = material({"checkpoint": LAST} | scored | {SEED: trained[SEED]})
-    texts = _definitions(folder), _commit(folder)
+    texts = _definitions(folder), _commit(home)
     return Run(folder, experiment, scale, trained[SEED], settings, rows, *texts)
 
 

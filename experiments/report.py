@@ -23,6 +23,8 @@ from experiments.settings import SettingsError, runs_folder
 from experiments.tables import markdown
 from experiments.verdicts import claims_section
 
+WITHOUT = "leave out the pictures of test images, which may not be published"
+
 HEAD = """# Our numbers beside the papers'
 
 Every number of ours is read from the files of a run, and every number of a paper from the file of
@@ -32,14 +34,19 @@ are rows of their own, and what differs is said.
 """
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Prints the report as Markdown; writes it and a page of it beside the runs.
 
     Raises:
         SettingsError: if there is no run with results, or a file cannot be used.
     """
+    from experiments.__main__ import COMMANDS, Parser
+
+    parser = Parser("report", f"{COMMANDS['report'].capitalize()}.")
+    parser.add_argument("--without-pictures", action="store_true", help=WITHOUT)
+    told = parser.parse_args(arguments)
     base = runs_folder()
-    text = report_of(base)
+    text = report_of(base, pictures=not told.without_pictures)
     paths = [base / "report.md", base / "report.html"]
     for path, content in zip(paths, (text, page(text)), strict=True):
         path.write_text(content, encoding="utf-8")
@@ -50,8 +57,12 @@ def main() -> int:
     return 0
 
 
-def report_of(base: Path) -> str:
+def report_of(base: Path, pictures: bool = True) -> str:
     """The report of all runs in a folder, as Markdown; draws its figures.
+
+    Args:
+        base: folder of the runs.
+        pictures: whether it shows those that the runs made of test images, too.
 
     Raises:
         SettingsError: if there is no run with results, or a file cannot be used.
@@ -68,6 +79,7 @@ def report_of(base: Path) -> str:
     parts = [HEAD, *overview_section(chapters)]
     for chapter in chapters:
         parts += _chapter(chapter, base)
+        parts += gallery_section(chapter, base) if pictures else []
     return "\n".join([*parts, _runs_section(chapters, base), *_left_out_section(left_out)])
 
 
@@ -83,7 +95,6 @@ def _chapter(chapter: Chapter, base: Path) -> list[str]:
         *planes_section(chapter, base),
         *scatter_section(chapter, base),
         *costs_section(chapter),
-        *gallery_section(chapter, base),
     ]
 
 

@@ -43,9 +43,16 @@ def check_plan(
     Raises:
         CheckpointError: if the plan is another, or the file tells of none.
     """
-    if name in ours and not (name in theirs and torch.equal(ours[name].cpu(), theirs[name].cpu())):
+    if name not in ours:
+        return
+    plan = name.split(".")[-1]
+    if name not in theirs:
         raise CheckpointError(
-            f"{path} was trained with another {name.split('.')[-1]} than the settings now name: "
+            f"{path} does not tell its {plan}: train again, it is of an old version"
+        )
+    if not torch.equal(ours[name].cpu(), theirs[name].cpu()):
+        raise CheckpointError(
+            f"{path} was trained with another {plan} than the settings now name: "
             "give back the file that it was trained with"
         )
 

@@ -112,6 +112,7 @@ def test_broken_files_are_told_of_and_the_rest_is_read(tmp_path):
     assert {name: found[name].failure for name in good} == dict.fromkeys(good, "")
     for name, reason in reasons.items():
         assert reason in found[name].failure
+        assert str(tmp_path) not in found[name].failure  # the name stands before it already
     assert len(found) == len(reasons) + len(good)
 
 

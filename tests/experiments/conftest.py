@@ -5,6 +5,7 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.settings import ROOT
+from tests.experiments.made_up import make_experiments
 
 PAPER = """
 max_batches: 6
@@ -33,6 +34,13 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(EXPERIMENT)
     return path
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of runs of three made-up experiments, which stand beside it; still without any."""
+    make_experiments(tmp_path / "experiments", monkeypatch)
+    return tmp_path / "runs"
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from experiments import settings
+from experiments.chapters import Chapter, chapters_of
+from experiments.repeats import Repeats, find_runs, repeats_of
 from experiments.settings import load_chain
 
 PAPER = """
@@ -31,8 +33,6 @@ expected: {test/psnr: 39.0, source: Table 2}
 model: {class_path: some.OtherModel}
 """,
 }
-
-
 CLAIMS = """
 paper:
   claims:
@@ -42,6 +42,8 @@ paper:
         - {experiment: full, metric: test/ari, above: plain}
         - {experiment: full, metric: test/psnr, above: other}
 """
+MINE = {"data.init_args.root": "data/mine"}  # settings, as `write_run` takes them
+WATCHED = {"monitor": "val/psnr"}
 
 
 def make_experiments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,3 +119,31 @@ def write_components(folder: Path, improvement: Sequence[float | None]) -> None:
         writer = csv.writer(file)
         writer.writerow(["component", "improvement", "discrepancy", "image"])
         writer.writerows([i, d, 0.5, 0.5] for i, d in enumerate(improvement, 1))
+
+
+def groups(base: Path) -> list[Repeats]:
+    """The finished runs below `base`, those that differ in the seed alone together."""
+    return repeats_of(find_runs(base)[0])[0]
+
+
+def chapters(base: Path) -> list[Chapter]:
+    """The report's chapters on the runs below `base`."""
+    return chapters_of(groups(base))
+
+
+def chapter(base: Path) -> Chapter:
+    """The only chapter on the runs below `base`."""
+    (found,) = chapters(base)
+    return found
+
+
+def table_lines(markdown: str) -> list[list[str]]:
+    """The cells of each line of a table: its head, the rule, its rows."""
+    lines = [line for line in markdown.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines]
+
+
+def table_rows(markdown: str) -> list[dict[str, str]]:
+    """The cells of each row of a table by the column's name."""
+    head, _, *rows = table_lines(markdown)
+    return [dict(zip(head, row, strict=True)) for row in rows]

@@ -4,21 +4,8 @@ from pathlib import Path
 import pytest
 
 from experiments import settings
-from experiments.chapters import Chapter, chapters_of, mean_and_spread
-from experiments.repeats import find_runs, repeats_of
-from tests.experiments.made_up import make_experiments, write_run
-
-MINE = {"data.init_args.root": "data/mine"}
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
-
-
-def chapters(base: Path) -> list[Chapter]:
-    return chapters_of(repeats_of(find_runs(base)[0])[0])
+from experiments.chapters import mean_and_spread
+from tests.experiments.made_up import MINE, chapters, write_run
 
 
 def test_the_conditions_say_what_differs_between_them_and_what_they_share(runs: Path):
@@ -57,3 +44,21 @@ def test_experiments_of_other_papers_have_chapters_of_their_own(runs: Path):
     write_run(runs / "a", "lonely", 0)
     write_run(runs / "b", "full", 0)
     assert [chapter.paper for chapter in chapters(runs)] == ["A Paper", "Other experiments"]
+
+
+def test_what_all_runs_have_otherwise_is_told_once_and_paths_by_their_ends(runs: Path):
+    judged = {"model.init_args.width": "/home/me/runs/judge/checkpoints/last.ckpt"}
+    told = judged | {"data.init_args.root": "/home/me/faces"}
+    write_run(runs / "a", "full", 0, over=told)
+    write_run(runs / "b", "plain", 0, over=told)
+    write_run(runs / "c", "plain", 0, over=told | {"model.class_path": "some.Third"})
+    (chapter,) = chapters(runs)
+    head = "".join(chapter.head())
+    assert "experiments' files: model.init_args.width=.../judge/checkpoints/last.ckpt." in head
+    assert "data.init_args.root=.../faces" in head
+    assert "home" not in head
+    assert [chapter.settings(group) for group in chapter.groups] == [
+        "",
+        "model.class_path=some.Model",
+        "model.class_path=some.Third",
+    ]

@@ -13,17 +13,16 @@ from experiments.__main__ import main
 from experiments.claim_runs import FINISHED, RESUME, START, Job, first_jobs, jobs_of
 from experiments.claims import PaperClaims, read_claims
 from experiments.settings import ROOT, SettingsError, load_chain
-from tests.experiments.made_up import make_experiments, nested, write_run
+from tests.experiments.made_up import nested, write_run
 
 WIDE = "--model.init_args.width=9"
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of runs; `show` prints the merged files, and what the command line adds."""
-    make_experiments(tmp_path / "experiments", monkeypatch)
     monkeypatch.setattr(claim_runs.subprocess, "run", show)
-    return tmp_path / "runs"
+    return runs
 
 
 def show(command: list[str], **_: Any) -> SimpleNamespace:

@@ -5,24 +5,17 @@ import pytest
 
 from experiments import settings
 from experiments.claims import METRICS, Claim, Comparison, compared, read_claims
-from experiments.repeats import find_runs, repeats_of
 from experiments.settings import SettingsError, describe, paper_of, read
 from lightning_modules.scores import Scores
 from ops.kernels.component import ComponentBasis
-from tests.experiments.made_up import make_experiments, write_run
+from tests.experiments.made_up import MINE, groups, write_run
 
 ARI = Claim("full", "ari", "above", "plain", "Table 1")
 SHIPPED = list(read_claims())
 
 
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
-
-
 def judged(base: Path, claim: Claim = ARI) -> list[Comparison]:
-    return compared(claim, repeats_of(find_runs(base)[0])[0])
+    return compared(claim, groups(base))
 
 
 def pair(base: Path, seed: int, full: float, plain: float) -> None:
@@ -81,7 +74,7 @@ def test_a_metric_that_was_not_measured_is_not_run(runs: Path):
 @pytest.mark.parametrize(
     "over",
     [
-        {"data.init_args.root": "data/mine"},
+        MINE,
         {"max_batches": 9},
         {"trainer.devices": 2},
         {"model.init_args.learning_rate": 0.1},
@@ -101,11 +94,10 @@ def test_runs_that_differ_in_more_than_the_claim_are_never_compared(
 
 
 def test_each_condition_has_a_verdict_of_its_own(runs: Path):
-    mine = {"data.init_args.root": "data/mine"}
     for seed in (0, 1):
         pair(runs, seed, 3.0, 1.0)
-        write_run(runs / f"c{seed}", "full", seed, {"ari": 1.0}, mine)
-        write_run(runs / f"d{seed}", "plain", seed, {"ari": 3.0}, mine)
+        write_run(runs / f"c{seed}", "full", seed, {"ari": 1.0}, MINE)
+        write_run(runs / f"d{seed}", "plain", seed, {"ari": 3.0}, MINE)
     assert [comparison.verdict for comparison in judged(runs)] == ["did not hold", "held"]
 
 

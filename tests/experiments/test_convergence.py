@@ -1,25 +1,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
-from experiments.chapters import Chapter, chapters_of
 from experiments.convergence import Curve, convergence_section, curve_of, read_column
-from experiments.repeats import find_runs, repeats_of
-from tests.experiments.made_up import make_experiments, write_run
-
-WATCHED = {"monitor": "val/psnr"}
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
-
-
-def chapter(base: Path) -> Chapter:
-    (found,) = chapters_of(repeats_of(find_runs(base)[0])[0])
-    return found
+from tests.experiments.made_up import WATCHED, chapter, write_run
 
 
 def run(base: Path, name: str, seed: int, values: Mapping[int, float]) -> None:

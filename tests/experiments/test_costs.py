@@ -3,10 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.chapters import Chapter, chapters_of
 from experiments.costs import COST, cost_of, costs_section
-from experiments.repeats import find_runs, repeats_of
-from tests.experiments.made_up import make_experiments, write_run
+from tests.experiments.made_up import chapter, table_rows, write_run
 
 TOLD = {
     "batches": 8,
@@ -18,22 +16,8 @@ TOLD = {
 }
 
 
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
-
-
-def chapter(base: Path) -> Chapter:
-    (found,) = chapters_of(repeats_of(find_runs(base)[0])[0])
-    return found
-
-
 def rows(base: Path) -> list[dict[str, str]]:
-    text = costs_section(chapter(base))[1]
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    cells = [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines]
-    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+    return table_rows(costs_section(chapter(base))[1])
 
 
 def test_a_row_has_the_mean_over_the_seeds_and_the_largest_peak(runs: Path):

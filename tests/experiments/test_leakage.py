@@ -1,25 +1,13 @@
 from pathlib import Path
 
-import pytest
-
-from experiments.chapters import Chapter, chapters_of
 from experiments.leakage import UNKNOWN, leakage_section
-from experiments.repeats import find_runs, repeats_of
-from tests.experiments.made_up import make_experiments, write_run
+from tests.experiments.made_up import chapter, table_lines, write_run
 
 SCORES = {"loss": 3.0, "top1_own": 1.0, "top5_own": 1.0, "people": 60.0}
 
 
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
-
-
 def section(base: Path) -> list[str]:
-    chapter: Chapter
-    (chapter,) = chapters_of(repeats_of(find_runs(base)[0])[0])
-    return leakage_section(chapter)
+    return leakage_section(chapter(base))
 
 
 def run(base: Path, seed: int, first: float, name: str = "full") -> None:
@@ -34,8 +22,7 @@ def run(base: Path, seed: int, first: float, name: str = "full") -> None:
 def test_the_second_judges_shares_stand_beside_chance_and_the_photographs(runs: Path):
     run(runs, 0, 0.2)
     run(runs, 1, 0.4)
-    rows = [line for line in section(runs)[2].splitlines() if line.startswith("| ")]
-    assert [cell.strip() for cell in rows[2].strip("|").split(" |")] == [
+    assert table_lines(section(runs)[2])[2] == [
         *("1", "full", "second", "2", "60", "60"),
         *("30.0 %", "90.0 %", "1.7 %", "50.0 %", "90.0 %", "8.3 %"),
     ]

@@ -1,22 +1,12 @@
 from pathlib import Path
 
-import pytest
-
 from experiments import settings
-from experiments.chapters import chapters_of
 from experiments.overview import overview_section
-from experiments.repeats import find_runs, repeats_of
-from tests.experiments.made_up import make_experiments, write_run
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
+from tests.experiments.made_up import chapters, write_run
 
 
 def rows(base: Path) -> list[str]:
-    text = overview_section(chapters_of(repeats_of(find_runs(base)[0])[0]))[1]
+    text = overview_section(chapters(base))[1]
     return [line for line in text.splitlines() if line.startswith("| ")][2:]
 
 

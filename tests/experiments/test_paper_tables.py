@@ -5,33 +5,19 @@ from typing import Any
 import pytest
 
 from experiments import settings
-from experiments.chapters import chapters_of
 from experiments.paper_tables import ELSEWHERE, tables_of, tables_section
-from experiments.repeats import find_runs, repeats_of
 from experiments.tables import read_rows
-from tests.experiments.made_up import make_experiments, write_run
-
-MINE = {"data.init_args.root": "data/mine"}
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
+from tests.experiments.made_up import MINE, chapter, table_rows, write_run
 
 
 def section(base: Path) -> list[str]:
-    (chapter,) = chapters_of(repeats_of(find_runs(base)[0])[0])
-    return tables_section(chapter)
+    return tables_section(chapter(base))
 
 
 def table(base: Path, title: str = "Table 1") -> list[dict[str, str]]:
     """The rows of one of the only chapter's tables, as text."""
     parts = section(base)
-    text = parts[parts.index(f"### {title}\n") + 1]
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    cells = [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines]
-    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+    return table_rows(parts[parts.index(f"### {title}\n") + 1])
 
 
 def output(base: Path) -> list[dict[str, str]]:

@@ -2,10 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.chapters import chapters_of
 from experiments.plane import Point, draw, planes_section, points_of, realism_of
-from experiments.repeats import Repeats, Run, find_runs, repeats_of
-from tests.experiments.made_up import make_experiments, write_run
+from experiments.repeats import Repeats, Run
+from tests.experiments.made_up import MINE, chapter, write_run
 
 
 def group(*scores: dict[str, float]) -> Repeats:
@@ -16,15 +15,8 @@ def group(*scores: dict[str, float]) -> Repeats:
     return Repeats(tuple(runs))
 
 
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
-
-
 def section(base: Path) -> str:
-    (chapter,) = chapters_of(repeats_of(find_runs(base)[0])[0])
-    return "\n".join(planes_section(chapter, base))
+    return "\n".join(planes_section(chapter(base), base))
 
 
 @pytest.mark.parametrize(
@@ -56,11 +48,10 @@ def test_a_point_holds_the_seeds_that_measured_both():
 
 
 def test_a_plane_is_drawn_for_each_condition_and_linked(runs: Path):
-    mine = {"data.init_args.root": "data/mine"}
     for seed in (0, 1):
         write_run(runs / f"a{seed}", "full", seed, {"psnr": 30.0 + seed, "fid": 9.0})
         write_run(runs / f"b{seed}", "plain", seed, {"psnr": 29.0, "fid": 7.0 - seed})
-    write_run(runs / "c", "full", 0, {"psnr": 31.0, "fid": 8.0}, mine)
+    write_run(runs / "c", "full", 0, {"psnr": 31.0, "fid": 8.0}, MINE)
     over = {"model.class_path": "some.OtherModel"}
     write_run(runs / "d", "other", 0, {"psnr": 28.0}, over)
     text = section(runs)

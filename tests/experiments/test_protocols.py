@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from experiments.chapters import Chapter, chapters_of
 from experiments.protocols import Rating, methods_of, protocols_section, trios_of
-from experiments.repeats import find_runs, repeats_of
-from tests.experiments.made_up import make_experiments, write_run
+from tests.experiments.made_up import MINE, chapter, table_rows, write_run
 
 # Table 3's EDSR, its S2S from Table 2.
 PRINTED = {
@@ -26,9 +24,9 @@ PSNR = {"s2s": 30.0, "s2r": 24.0, "r2r": 27.0}
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def runs(runs: Path, tmp_path: Path) -> Path:
+    """The folder of runs, with one method's three experiments in place of the shared ones."""
     folder = tmp_path / "experiments"
-    make_experiments(folder, monkeypatch)
     (tmp_path / "paper.yaml").write_text(
         "paper: A Paper\nmax_batches: 8\nmodel: {class_path: some.Model, init_args: {width: 4}}\n"
     )
@@ -39,7 +37,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lines = ["# x", "bases: [../paper.yaml]", f"expected: {PRINTED[name]}"]
         text = "\n".join([*lines, f"data: {{{DATA[name]}}}"])
         (folder / f"edsr_{name}.yaml").write_text(text)
-    return tmp_path / "runs"
+    return runs
 
 
 def run(base: Path, name: str, seed: int = 0, scale: str = "demo", **more: Any) -> None:
@@ -47,15 +45,8 @@ def run(base: Path, name: str, seed: int = 0, scale: str = "demo", **more: Any) 
     write_run(base / f"{name}{seed}{scale}", f"edsr_{name}", seed, scores, scale=scale, **more)
 
 
-def chapter(base: Path) -> Chapter:
-    (found,) = chapters_of(repeats_of(find_runs(base)[0])[0])
-    return found
-
-
 def rows(base: Path) -> dict[str, dict[str, str]]:
-    table = protocols_section(chapter(base))[1].splitlines()
-    lines = [[cell.strip() for cell in line[1:-1].split(" |")] for line in table if line[:1] == "|"]
-    found = [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+    found = table_rows(protocols_section(chapter(base))[1])
     return {row["metric"]: row for row in found}
 
 
@@ -118,7 +109,7 @@ def test_scales_are_told_apart(runs: Path):
     [
         ("s2r", {"max_batches": 9}),
         ("r2r", {"model.init_args.width": 5}),
-        ("s2s", {"data.init_args.root": "data/mine"}),
+        ("s2s", MINE),
         ("s2s", {"data.init_args.degradation.class_path": "a.Other"}),
         ("s2r", {"data.init_args.test.init_args.root": "data/mine"}),
     ],

@@ -23,6 +23,15 @@ def test_the_newest_record_of_a_file_counts_and_cut_lines_do_not(tmp_path):
     assert records["a"].faces == 3
 
 
+def test_a_record_is_not_lost_behind_a_line_that_was_cut_short(tmp_path):
+    add_record(tmp_path, 0, Record("a", "k"))
+    with (tmp_path / "outbox_0.jsonl").open("a") as file:
+        file.write('{"file": "b", "k')  # as a full disk leaves it
+    for name in "cd":
+        add_record(tmp_path, 0, Record(name, "k", failure="is empty"))
+    assert sorted(read_records(tmp_path)) == ["a", "c", "d"]
+
+
 def test_the_records_of_all_processes_become_one(tmp_path):
     for rank, name in enumerate("ab"):
         line = json.dumps(vars(Record(name, "k")))

@@ -16,13 +16,7 @@ from experiments.repeats import (
     repeats_of,
     spread,
 )
-from tests.experiments.made_up import make_experiments, write_run
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
+from tests.experiments.made_up import MINE, write_run
 
 
 def found(base: Path) -> list[Run]:
@@ -43,7 +37,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group(runs: Path):
 @pytest.mark.parametrize(
     "over",
     [
-        {"data.init_args.root": "data/mine"},
+        MINE,
         {"data.init_args.size": 64},
         {"max_batches": 9},
         {"model.init_args.width": 8},
@@ -119,7 +113,7 @@ def test_a_run_without_a_commit_is_a_run(runs: Path):
 
 
 def test_own_settings_are_those_that_neither_files_nor_data_tell(runs: Path):
-    data = {"data.init_args.root": "data/mine", "max_batches": 9}
+    data = MINE | {"max_batches": 9}
     write_run(runs / "a", "full", 0)
     write_run(runs / "b", "full", 0, over={"model.init_args.width": 8, **data})
     write_run(runs / "c", "full", 1, over={"model.init_args.depth": 3})  # a default, in no file
@@ -154,3 +148,17 @@ def test_defaults_that_a_file_leaves_out_make_no_other_setting():
     assert not as_told(told, [{"name": "a", "weight": 3.0}, {"name": "b", "weight": 1.0}])
     assert not as_told(told, [{"name": "a", "weight": 2.0}])
     assert not as_told(told, None)
+
+
+def test_a_test_on_other_data_is_a_result_of_its_own(runs: Path):
+    trained = write_run(runs / "a", "full", 3)
+    scored = write_run(trained / "on_other", "full", 0, over={"data.class_path": "some.Other"})
+    (scored / "config.yaml").rename(scored / "results.yaml")
+    (scored / "environment.json").unlink()
+    found, left_out = find_runs(runs)
+    assert [(run.folder.name, run.seed, run.commit) for run in found] == [
+        ("a", 3, "0123456"),
+        ("on_other", 3, "0123456"),
+    ]
+    assert found[1].settings["data.class_path"] == "some.Other"
+    assert not left_out

@@ -5,17 +5,11 @@ import pytest
 from experiments import report
 from experiments.__main__ import main
 from experiments.settings import SettingsError
-from tests.experiments.made_up import make_experiments, write_components, write_run
+from tests.experiments.made_up import MINE, write_components, write_run
 
 
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
-
-
-def reported(base: Path) -> str:
-    assert report.main() == 0
+def reported(base: Path, *arguments: str) -> str:
+    assert report.main(arguments) == 0
     return (base / "report.md").read_text()
 
 
@@ -72,10 +66,9 @@ def test_runs_of_two_commits_are_said_to_be(runs: Path):
 
 
 def test_curves_are_drawn_for_each_condition_and_linked(runs: Path):
-    mine = {"data.init_args.root": "data/mine"}
     for seed in (0, 1):
         write_components(write_run(runs / f"a{seed}", "full", seed), [0.5, None, seed])
-    write_components(write_run(runs / "b", "plain", 0, over=mine), [0.1, 0.2])
+    write_components(write_run(runs / "b", "plain", 0, over=MINE), [0.1, 0.2])
     write_run(runs / "c", "other", 0, over={"data.init_args.root": "data/third"})
     text = reported(runs)
     linked = [line.split("(")[1][:-1] for line in text.splitlines() if line.startswith("![")]
@@ -100,3 +93,11 @@ def test_a_report_of_nothing_says_what_to_do_and_what_there_was(runs: Path):
     (write_run(runs / "half", "full", 9) / "results.csv").unlink()
     with pytest.raises(SettingsError, match=r"half: no results\.csv"):
         report.main()
+
+
+def test_pictures_of_test_images_can_be_left_out(runs: Path):
+    folder = write_run(runs / "a", "full", 0) / "pictures"
+    folder.mkdir()
+    (folder / "test.png").write_bytes(b"")
+    assert "a/pictures/test.png" in reported(runs)
+    assert "pictures" not in reported(runs, "--without-pictures")

@@ -1,28 +1,16 @@
 from pathlib import Path
 
-import pytest
-
 from experiments import settings
-from experiments.chapters import chapters_of
-from experiments.repeats import find_runs, repeats_of
 from experiments.verdicts import claims_section
-from tests.experiments.made_up import make_experiments, write_run
-
-
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_experiments(tmp_path / "experiments", monkeypatch)
-    return tmp_path / "runs"
+from tests.experiments.made_up import chapter, table_lines, write_run
 
 
 def section(base: Path) -> list[str]:
-    (chapter,) = chapters_of(repeats_of(find_runs(base)[0])[0])
-    return claims_section(chapter)
+    return claims_section(chapter(base))
 
 
 def cells(text: str) -> list[list[str]]:
-    lines = [line for line in text.splitlines() if line.startswith("| ")][2:]
-    return [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines]
+    return table_lines(text)[2:]
 
 
 def rows(base: Path) -> list[list[str]]:

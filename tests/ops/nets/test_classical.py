@@ -1,3 +1,4 @@
+import kornia
 import numpy as np
 import pytest
 import torch
@@ -36,3 +37,16 @@ def test_grey_stays_grey(dark: torch.Tensor) -> None:
 
 def test_images_do_not_influence_one_another(dark: torch.Tensor) -> None:
     torch.testing.assert_close(equalised(dark)[1:], equalised(dark[1:]))
+
+
+def test_pixels_of_one_brightness_stay_equal_wherever_they_are(dark: torch.Tensor) -> None:
+    order = torch.randperm(40 * 31, generator=torch.Generator().manual_seed(1))
+
+    def moved(image: torch.Tensor) -> torch.Tensor:
+        return image.flatten(2)[:, :, order].reshape(image.shape)
+
+    def adaptive(image: torch.Tensor) -> torch.Tensor:
+        return kornia.enhance.equalize_clahe(image, clip_limit=0.0)
+
+    torch.testing.assert_close(equalised(moved(dark)), moved(equalised(dark)))
+    assert float((adaptive(moved(dark)) - moved(adaptive(dark))).abs().mean()) > 0.01
