@@ -11,6 +11,7 @@ from ops.nets.weights import verify
 
 VARIABLE = "VISAGIST_YUNET"
 SIDES = (640, 320, 1280)  # YuNet sees faces of 10 to 300 px: close-ups need 320, crowds 1280
+MIN_SCORE = 0.7  # faces of lower confidence are not returned
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,19 @@ def find_detector(given: Path | None) -> Path:
 class FaceDetector:
     """Calls to it return the faces of one photograph, the largest first."""
 
-    def __init__(self, path: Path, *, min_score: float = 0.7) -> None:
+    def __init__(self, path: Path) -> None:
         """Loads the network.
 
         Args:
             path: of YuNet as ONNX, see `find_detector`.
-            min_score: faces of lower confidence are not returned.
 
         Raises:
-            ValueError: if OpenCV cannot read the file, or `min_score` is not in (0, 1).
+            ValueError: if OpenCV cannot read the file.
         """
-        if not 0 < min_score < 1:
-            raise ValueError(f"min_score must be in (0, 1), got {min_score}")
         # OpenCV 5 would print a warning about its graph engine, once in every process.
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
-            self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score)
+            self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), MIN_SCORE)
         except cv2.error as error:
             msg = f"{path} is not a YuNet model that OpenCV can read; download it again"
             raise ValueError(msg) from error

@@ -9,7 +9,7 @@ import numpy as np
 
 from datamodules.detection import FaceDetector, find_detector
 from datamodules.footage import Detect, Followed, footage, frames_of
-from datamodules.images import UnreadableImage, read_image
+from datamodules.images import UnreadableImage
 from datamodules.photographs import Photographs
 from datamodules.reading import Frame, Picture
 
@@ -69,34 +69,6 @@ class AverageFace(Guide):
         """The mean face."""
         assert self._face is not None, "prepare comes first"
         return self._face
-
-
-class OneImage(Guide):
-    """A picture from a file, the same for every target.
-
-    Args:
-        path: of the file.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
-        self._picture: Picture | None = None
-
-    def prepare(self, training: Photographs, frame: Frame) -> None:
-        """Reads the file.
-
-        Raises:
-            FileNotFoundError: if there is none.
-            UnreadableImage: if it is no picture.
-        """
-        if not self._path.is_file():
-            raise FileNotFoundError(f"there is no guiding image {self._path}")
-        self._picture = frame(read_image(self._path))
-
-    def of(self, photographs: Photographs, i: int, generator: np.random.Generator) -> Picture:
-        """The picture."""
-        assert self._picture is not None, "prepare comes first"
-        return self._picture
 
 
 class AnotherPerson(Guide):

@@ -120,7 +120,7 @@ class FileIndex:
         return _reopened, (self.root, self._checksum)
 
 
-def make_index(root: Path, verify: Verify = "header", oblong: bool = True) -> FileIndex:
+def make_index(root: Path, verify: Verify = "header") -> FileIndex:
     """The pictures below `root`, after a look at every one that has changed since the last look.
 
     What was found sound is kept in `root/.visagist_index` by size and time of change, also when
@@ -132,13 +132,12 @@ def make_index(root: Path, verify: Verify = "header", oblong: bool = True) -> Fi
     Args:
         root: the folder; hidden files and folders in it, and files of other endings, are ignored.
         verify: how closely to look.
-        oblong: whether pictures may be other than square.
 
     Raises:
         FileNotFoundError: if there is no such folder.
         ValueError: if there are no pictures, or some cannot be used; names the first five.
     """
-    index, broken = examine(root, verify, oblong, choose=lambda found: np.arange(len(found)))
+    index, broken = examine(root, verify, oblong=True, choose=lambda all_: np.arange(len(all_)))
     if not index:
         endings = ", ".join(sorted(SUFFIXES))
         raise ValueError(f"there is no picture below {root}: no file ends in {endings}")
@@ -176,7 +175,7 @@ def examine(
     Args:
         root: as in `make_index`, which looks at all pictures.
         verify: likewise.
-        oblong: likewise.
+        oblong: whether pictures may be other than square.
         choose: which of the pictures to look at.
 
     Raises:

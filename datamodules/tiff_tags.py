@@ -9,7 +9,6 @@ KEPT: Final = frozenset(  # what describes the photograph
     | set(range(40091, 40096))
 )
 _EXIF, _GPS, _EXCHANGE = 34665, 34853, 40965
-_POINTERS: Final = frozenset({_EXIF, _GPS, _EXCHANGE})
 _OF_THE_FILE: Final = frozenset(  # how the pixels were stored, their orientation and the profile
     {*range(254, 267), 273, 274, *range(277, 282), 284, *range(288, 294), 297, 301}
     | {*range(317, 326), *range(332, 348), *range(512, 522), *range(529, 533), 34675}

@@ -236,6 +236,9 @@ class Comparison:
 def compared(claim: Claim, repeats: Iterable[Repeats]) -> list[Comparison]:
     """A claim against all runs that are alike; one comparison without runs where none are.
 
+    Where several conditions were run, those with too few seeds for a verdict are left out, unless
+    all are.
+
     Raises:
         SettingsError: if an experiment's file cannot be read.
     """
@@ -245,4 +248,5 @@ def compared(claim: Claim, repeats: Iterable[Repeats]) -> list[Comparison]:
     pairs = [(one, other) for one in ones for other in others if alike(one, other)]
     found = [Comparison(claim, pair) for pair in pairs]
     measured = [comparison for comparison in found if comparison.verdict != NOT_RUN]
-    return measured or [Comparison(claim)]
+    enough = [comparison for comparison in measured if len(comparison.differences) >= ENOUGH]
+    return enough or measured or [Comparison(claim)]

@@ -18,8 +18,9 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from experiments import environment
 from experiments.progress import Progress
-from experiments.settings import SettingsError, first_process, need_wandb, need_wandb_key
+from experiments.settings import SettingsError, first_process
 from experiments.stopwatch import Stopwatch
+from experiments.tracking import need_wandb, need_wandb_key
 from lightning_modules.checkpoints import Checkpoints, read_checkpoint
 from lightning_modules.loggers import CsvMetrics
 

@@ -5,8 +5,12 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig, ListConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
@@ -69,6 +73,13 @@ def read_plain(path: Path) -> dict[str, Any]:
     return _read(path, resolve=False)
 
 
+@lru_cache(maxsize=512)  # a report asks for the same files hundreds of times
+def _parsed(text: str) -> "DictConfig | ListConfig":
+    from omegaconf import OmegaConf
+
+    return OmegaConf.create(text)
+
+
 def _read(path: Path, resolve: bool) -> dict[str, Any]:
     import yaml
     from omegaconf import OmegaConf
@@ -77,7 +88,7 @@ def _read(path: Path, resolve: bool) -> dict[str, Any]:
     if not path.is_file():
         raise SettingsError(f"no settings file at {path}")
     try:
-        told = OmegaConf.to_container(OmegaConf.load(path), resolve=resolve)
+        told = OmegaConf.to_container(_parsed(path.read_text("utf-8")), resolve=resolve)
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"{path} cannot be read as YAML: {reason}") from error
@@ -236,31 +247,6 @@ def first_process() -> bool:
     """Whether this is the first process of a run, by what torchrun, SLURM or Lightning set."""
     ranks = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
     return all(os.environ.get(rank, "0") == "0" for rank in ranks)
-
-
-def need_wandb(otherwise: str) -> None:
-    """Nothing, if W&B is installed; `otherwise` says what to do without it.
-
-    Raises:
-        SettingsError: if it is not.
-    """
-    try:
-        import wandb  # noqa: F401 - whether it can be
-    except ImportError as error:
-        line = f"wandb is not installed: pip install -e '.[wandb]', or {otherwise}"
-        raise SettingsError(line) from error
-
-
-def need_wandb_key(otherwise: str) -> None:
-    """Nothing, if W&B has the key that its server asks for.
-
-    Raises:
-        SettingsError: if it has none.
-    """
-    import wandb
-
-    if first_process() and not wandb.login(prompt=False, verify=False):
-        raise SettingsError(f"W&B has no API key: run `wandb login`, or {otherwise}")
 
 
 def start_from(folder: Path, resume: bool) -> str | None:

@@ -11,14 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.settings import (
-    SettingsError,
-    need_wandb,
-    need_wandb_key,
-    read_plain,
-    runs_folder,
-)
+from experiments.settings import SettingsError, read_plain, runs_folder
 from experiments.tables import Row, columns_of, markdown, read_rows, show_table
+from experiments.tracking import need_wandb, need_wandb_key
 
 HERE = "run it here by LOCAL=1 (--local)"
 

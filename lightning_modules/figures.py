@@ -45,30 +45,16 @@ def improvement_figure(curves: Curves) -> Figure:
     return figure
 
 
-def spectra_figure(spectra: Curves) -> Figure:
-    """Shares of the eigenvalues on a logarithmic axis, a line each (Makeup-Go, Fig. 3).
-
-    Args:
-        spectra: shares of the components from the first on, by what they are the components of.
-
-    Raises:
-        ValueError: if there is no spectrum, or one without a component.
-    """
-    _check(spectra)
-    figure = Figure((_WIDTH, _HEIGHT), layout="constrained")
-    _draw_spectra(figure.add_subplot(), spectra)
-    return figure
-
-
 def components_figure(improvement: Sequence[float], spectra: Curves) -> Figure:
-    """d_i of one run under its ARI, beside the spectra of what it was tested on.
+    """d_i of one run under its ARI, beside the spectra of what it was tested on (Fig. 3).
 
     Args:
         improvement: as a curve of `improvement_figure`.
-        spectra: as in `spectra_figure`.
+        spectra: shares of the eigenvalues from the first component on, by what they are the
+            components of; drawn on a logarithmic axis.
 
     Raises:
-        ValueError: as `improvement_figure` and `spectra_figure` do.
+        ValueError: if there is no spectrum, or a curve without a component.
     """
     curves = {"output": improvement}
     _check(curves)

@@ -5,6 +5,9 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+EXPLOSION = 100.0  # times all losses before it
+SIGMAS = 6.0  # above the mean
+
 
 class BatchSkipped(Exception):
     """A batch whose loss or gradient must not reach the weights; the message says why."""
@@ -14,23 +17,23 @@ class StoppedByLosses(RuntimeError):
     """Too many batches in a row were skipped; the last checkpoint is from before them."""
 
 
-def exploded(value: float, history: deque[float], factor: float = 100.0) -> bool:
-    """Whether `value` is not finite, or `factor` times above all that came before.
+def exploded(value: float, history: deque[float]) -> bool:
+    """Whether `value` is not finite, or a hundred times above all that came before.
 
     A loss below 0.01 counts as 0.01, so that a player whose loss was zero for a while may move.
     """
     if not math.isfinite(value):
         return True
-    return len(history) >= 8 and value > factor * max(0.01, *history)
+    return len(history) >= 8 and value > EXPLOSION * max(0.01, *history)
 
 
-def outlying(value: float, history: deque[float], sigmas: float = 6.0) -> bool:
-    """Whether `value` lies more than `sigmas` standard deviations above a full `history`."""
+def outlying(value: float, history: deque[float]) -> bool:
+    """Whether `value` lies more than six standard deviations above a full `history`."""
     if len(history) < (history.maxlen or 0):
         return False
     mean = math.fsum(history) / len(history)
     variance = math.fsum((past - mean) ** 2 for past in history) / len(history)
-    return value > mean + sigmas * math.sqrt(variance)
+    return value > mean + SIGMAS * math.sqrt(variance)
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """The embedder of a finished run, as settings name it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -36,11 +35,3 @@ class TrainedEmbedder(nn.Module):
     def normalised(self, image: Tensor) -> Tensor:
         """The embedding at length 1, in float32."""
         return self.embedder.normalised(image)
-
-    def activations(self, image: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """The maps of the layers called `names`.
-
-        Raises:
-            ValueError: if there is no layer of a name.
-        """
-        return self.embedder.activations(image, names)

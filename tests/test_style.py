@@ -12,6 +12,7 @@ STANDING_ALONE = {
     "tests/datamodules/test_waiting.py",
     "tests/datamodules/degradations/test_all.py",
     "tests/experiments/test_data_settings.py",
+    "tests/experiments/test_restore_killed.py",
     "tests/experiments/test_smoke.py",
 }
 LONGEST_FUNCTION, LONGEST_FILE, MOST_ARGUMENTS = 40, 300, 8

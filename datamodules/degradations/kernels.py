@@ -13,6 +13,7 @@ from datamodules.degradations.trajectory import HandShake, motion_kernels
 
 CHUNK = 250
 """Kernels made at a time; a chunk takes about 50 ms."""
+_SIDE, _LEAST, _MOST = 15, 0.1, 12.0  # SRMD's Gaussians: pixels, and variances
 
 
 @final
@@ -75,25 +76,17 @@ def gaussian_kernel(
     return values / values.sum()
 
 
-def draw_gaussian(
-    generator: np.random.Generator,
-    size: int = 15,
-    major: tuple[float, float] = (0.1, 12.0),
-    smallest: float = 0.1,
-) -> Kernel:
+def draw_gaussian(generator: np.random.Generator) -> Kernel:
     """An anisotropic Gaussian as in SRMD: variances, angle, and a side of 15 that cuts it.
 
-    The angle is uniform over half a turn, the first variance over `major`, the second from
-    `smallest` up to the first.
-
-    Raises:
-        ValueError: as `gaussian_kernel`.
+    The angle is uniform over half a turn, the first variance from 0.1 to 12, the second from 0.1
+    up to the first.
     """
     angle = float(generator.uniform(0, np.pi))
-    first = float(generator.uniform(*major))
-    second = float(generator.uniform(smallest, first))
-    values = gaussian_kernel(size, angle, first, second)
-    return Kernel(values, "Gaussian blur", _told(angle, first**0.5, second**0.5, size))
+    first = float(generator.uniform(_LEAST, _MOST))
+    second = float(generator.uniform(_LEAST, first))
+    values = gaussian_kernel(_SIDE, angle, first, second)
+    return Kernel(values, "Gaussian blur", _told(angle, first**0.5, second**0.5, _SIDE))
 
 
 def gaussian_by_deviation(angle: float, major: float, minor: float) -> Kernel:

@@ -25,9 +25,6 @@ from jaxtyping import Float64, Int64
 
 from datamodules.degradations.ranges import Range, check_range
 
-FRACTIONS = (1 / 100, 1 / 10, 1 / 2, 1.0)
-"""Of the exposure, as DeblurGAN takes them; the first is nearly a point."""
-
 Points = Float64[np.ndarray, "samples 2 paths"]
 Canvases = Float64[np.ndarray, "kernels side side"]
 Sides = Int64[np.ndarray, " kernels"]
@@ -42,8 +39,9 @@ class HandShake:
         pull: strength of the pull towards the beginning.
         big_shakes: times the anxiety, the probability of a big shake at a sample.
         tremble: strength of the Gaussian tremble.
-        fractions: of the path that the exposure takes; one is drawn. NASFE's kernels have sides
-            of 13 and more, which only the full exposure gives.
+        fractions: of the path that the exposure takes; one is drawn. DeblurGAN takes 1 / 100,
+            which is nearly a point, 1 / 10, 1 / 2 and 1; NASFE's kernels have sides of 13 and
+            more, which only the full exposure gives.
         sides: smallest and largest side of a kernel, odd, in pixels.
         length: of the path, in pixels.
         samples: of the path.

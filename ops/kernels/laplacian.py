@@ -82,7 +82,7 @@ def reconstruct(bands: list[Float[Tensor, "b c _ _"]]) -> Float[Tensor, "b c h w
 
 @torch.no_grad()
 def normalise_gradient(
-    gradient: Float[Tensor, "b c h w"], levels: int = LEVELS, floor: float = FLOOR
+    gradient: Float[Tensor, "b c h w"], levels: int = LEVELS
 ) -> Float[Tensor, "b c h w"]:
     r"""A gradient whose bands are equally strong, so that coarse and fine structure grow alike.
 
@@ -92,20 +92,17 @@ def normalise_gradient(
     inversion paper takes it from. The strength of a band is the root of its mean square, mean
     included, over channels and pixels of one image, what is left at the end included. A factor on
     the gradient changes nothing, so a learning rate behind it is a step in pixel values.
-    Computed in float32 at least.
+    :math:`\epsilon` is `FLOOR`. Computed in float32 at least.
 
     Args:
         gradient: of a loss by an image.
         levels: number of bands, without what is left.
-        floor: of a band's strength.
 
     Raises:
-        ValueError: if `levels` is negative or `floor` is not positive.
+        ValueError: if `levels` is negative.
     """
-    if not floor > 0:
-        raise ValueError(f"floor must be positive, got {floor}")
     wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
-    bands = [band / _strength(band).clamp(min=floor) for band in decompose(wide, levels)]
+    bands = [band / _strength(band).clamp(min=FLOOR) for band in decompose(wide, levels)]
     return reconstruct(bands).to(gradient.dtype)
 
 

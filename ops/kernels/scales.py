@@ -1,6 +1,5 @@
 """By how much each component of a discrepancy is divided (Makeup-Go, Scale Normalization)."""
 
-from collections.abc import Iterable
 from typing import NamedTuple, final
 
 import torch
@@ -126,40 +125,18 @@ def check_dedicated(dedicated: int, count: int) -> None:
         raise ValueError(f"dedicated must be from 0 to {count - 1}, got {dedicated}")
 
 
-def with_floor(
-    scales: Float[Tensor, " n"], floor: float = FLOOR
-) -> tuple[Float[Tensor, " n"], int]:
-    """The scales in float32, none below `floor` times the largest, and how many were.
+def with_floor(scales: Float[Tensor, " n"]) -> tuple[Float[Tensor, " n"], int]:
+    """The scales in float32, none below `FLOOR` times the largest, and how many were.
 
     Raises:
         ValueError: if no scale is positive.
     """
-    least = floor * scales.max()
+    least = FLOOR * scales.max()
     if not least > 0:
         raise ValueError(
             "all components are 0: the maps must differ from 0, so compare pairs that differ"
         )
     return scales.clamp(min=least).float(), int((scales < least).sum())
-
-
-def measure_scales(
-    basis: ComponentBasis, maps: Iterable[Float[Tensor, "_ _ _ _"]], dedicated: int = 7
-) -> Scales:
-    """`ScaleMeter.scales` of a stream of maps, of all processes together.
-
-    Args:
-        basis: the components.
-        maps: discrepancies of the training pairs, in batches of any sizes.
-        dedicated: how many components have a head of their own.
-
-    Raises:
-        ValueError: see `ScaleMeter`.
-    """
-    meter = ScaleMeter(basis.patch_size, basis.mode).to(basis.vectors.device)
-    for batch in maps:
-        meter.update(batch)
-    meter.sum_over_ranks()
-    return meter.scales(basis, dedicated)
 
 
 def eigenvalue_scales(basis: ComponentBasis, dedicated: int = 7) -> Scales:

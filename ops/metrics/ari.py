@@ -83,8 +83,9 @@ def accumulated_relative_improvement(
     return torch.where(kept.any(), total, torch.nan)
 
 
-class _Improvement(Metric):
-    """Energies of the components before and after restoration, over all images and processes.
+@final
+class AccumulatedRelativeImprovement(Metric):
+    """`accumulated_relative_improvement` over all images seen, on all processes.
 
     Args:
         basis: the components; it may be fitted or loaded later, in place.
@@ -125,6 +126,10 @@ class _Improvement(Metric):
         self.before += self.basis.energies(target - image.float())
         self.after += self.basis.energies(target - output.float())
 
+    def compute(self) -> Float[Tensor, ""]:
+        """ARI, NaN where no component is `comparable`."""
+        return accumulated_relative_improvement(self.before, self.after, self.tolerance)
+
     def improvement(self) -> Float[Tensor, " n"]:
         """d_i of each component, NaN where not `comparable`; every process has to call this."""
         with self.sync_context():
@@ -134,24 +139,3 @@ class _Improvement(Metric):
         """The number of `comparable` components; every process has to call this."""
         with self.sync_context():
             return int(comparable(self.before, self.tolerance).sum())
-
-
-@final
-class RelativeImprovement(_Improvement):
-    """`relative_improvement` over all images seen, on all processes.
-
-    Beside AccumulatedRelativeImprovement in one MetricCollection, both share their sums.
-    """
-
-    def compute(self) -> Float[Tensor, " n"]:
-        """d_i of each component, NaN where it is not `comparable`."""
-        return relative_improvement(self.before, self.after, self.tolerance)
-
-
-@final
-class AccumulatedRelativeImprovement(_Improvement):
-    """`accumulated_relative_improvement` over all images seen, on all processes."""
-
-    def compute(self) -> Float[Tensor, ""]:
-        """ARI, NaN where no component is `comparable`."""
-        return accumulated_relative_improvement(self.before, self.after, self.tolerance)

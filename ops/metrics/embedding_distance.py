@@ -1,13 +1,9 @@
 """How far an image's face is from its target's, by the embeddings of one judge."""
 
-from typing import final
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-
-from ops.metrics.mean import MeanOfImages
 
 
 def embedding_distance(
@@ -55,33 +51,3 @@ def _alike(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         )
     wide = torch.promote_types(output.dtype, torch.float32)  # bf16 has 3 digits
     return output.to(wide), target.to(wide)
-
-
-@final
-class EmbeddingDistance(MeanOfImages):
-    """FED: the mean of `embedding_distance` over all pairs seen, on all processes."""
-
-    higher_is_better = False
-
-    def update(self, output: Float[Tensor, "b d"], target: Float[Tensor, "b d"]) -> None:
-        """Take a batch of embeddings into the mean.
-
-        Raises:
-            ValueError: if the shapes differ.
-        """
-        self.add(embedding_distance(output, target))
-
-
-@final
-class IdentitySimilarity(MeanOfImages):
-    """The mean of `identity_similarity` over all pairs seen, on all processes."""
-
-    higher_is_better = True
-
-    def update(self, output: Float[Tensor, "b d"], target: Float[Tensor, "b d"]) -> None:
-        """Take a batch of embeddings into the mean.
-
-        Raises:
-            ValueError: if the shapes differ.
-        """
-        self.add(identity_similarity(output, target))

@@ -1,11 +1,8 @@
 """Soft-IoU: how well a soft mask overlaps another (RetouchFormer, Table 2)."""
 
-from typing import Any, final
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import Metric
 
 
 def soft_iou(
@@ -36,30 +33,3 @@ def soft_iou(
     union = torch.maximum(prediction, target).sum((1, 2, 3))
     empty = union == 0
     return torch.where(empty, 1.0, intersection / union.masked_fill(empty, 1.0))
-
-
-@final
-class SoftIoU(Metric):
-    """The mean of `soft_iou` over all images seen, on all processes."""
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    total: Tensor
-    images: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(
-        self, prediction: Float[Tensor, "b 1 h w"], target: Float[Tensor, "b 1 h w"]
-    ) -> None:
-        """Take a batch of masks in [0, 1] into the mean."""
-        self.total += soft_iou(prediction, target).sum()
-        self.images += len(prediction)
-
-    def compute(self) -> Float[Tensor, ""]:
-        """The mean overlap, NaN where no image was seen."""
-        return self.total / self.images

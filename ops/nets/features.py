@@ -103,59 +103,6 @@ class VggFaceFeatures(nn.Module):
         return _taps(self.stack, self.layers, self.scale * image - self.mean)
 
 
-class TimmFeatures(nn.Module):
-    """Feature maps of any backbone that timm knows, with the normalisation it was trained with.
-
-    Args:
-        backbone: timm's name of it.
-        layers: which of its maps, in ascending order; timm counts them from 0, the finest.
-        weights: file with its state dict in timm's names; None leaves it untrained.
-        sha256: what the file must hash to; see `ops.nets.weights.read_weights`.
-        seed: of untrained weights, whatever the global generator's state.
-
-    Raises:
-        FileNotFoundError: if there is no file at `weights`.
-        ValueError: if timm has no such backbone, the file has another hash or holds something
-            else, or a layer does not exist.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self,
-        backbone: str,
-        layers: tuple[int, ...],
-        weights: str | None = None,
-        sha256: str | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        self.layers, self.comparable = layers, weights is not None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = timm_network(backbone)
-        _check_layers(layers, len(self.network.feature_info), backbone)
-        if weights is not None:
-            _load(
-                self.network, read_weights(weights, sha256), f"{weights} does not hold {backbone}"
-            )
-        told = self.network.pretrained_cfg
-        self.register_buffer("mean", torch.tensor(told["mean"]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(told["std"]).view(1, 3, 1, 1), persistent=False)
-        self.eval().requires_grad_(False)
-
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """The maps of the chosen layers, in their order; the image in [0, 1]."""
-        seen = (image - self.mean) / self.std
-        network: Any = self.network.eval()  # whoever holds this one may have called train()
-        return list(
-            network.forward_intermediates(
-                seen, indices=list(self.layers), stop_early=True, intermediates_only=True
-            )
-        )
-
-
 class RandomFeatures(nn.Module):
     """Feature maps of a small random pyramid, for runs without trained weights.
 

@@ -45,11 +45,6 @@ def test_a_file_that_is_no_network_is_refused_in_words(tmp_path):
         FaceDetector(path)
 
 
-def test_a_score_outside_its_range_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="min_score must be in"):
-        FaceDetector(tmp_path / "any.onnx", min_score=1.5)
-
-
 def test_landmarks_agree_with_those_placed_by_hand(detector, portrait, faces):
     template = (faces / "london" / "neutral_front" / "001_03.tem").read_text().splitlines()
     pupils = np.array([[float(v) for v in line.split()] for line in template[1:3]])

@@ -18,7 +18,8 @@ from tests.datamodules.fragments import assert_same, built
 from tests.datamodules.pictures import BROKEN, picture
 
 NUMBERS = [*range(9), 9999, 10000, 60000, 60001, 64999, 65000, 65001, 69999]
-TASKS = ["sr4", "mosaic16", "noise", "blur", "jpeg", "full", "gfpgan", "codeformer", "weather"]
+TASKS = ["sr4", "mosaic16", "noise", "blur", "jpeg", "full", "weather"]
+TASKS += ["gfpgan", "codeformer", "gpen", "restoreformer"]
 
 
 def write(root, numbers, size=16):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from datamodules.clips import ClipWriter
 from datamodules.detection import FaceDetector
-from datamodules.guides import AnotherPerson, AverageFace, Frames, Guide, OneImage
+from datamodules.guides import AnotherPerson, AverageFace, Frames, Guide
 from datamodules.images import UnreadableImage, read_image
 from datamodules.reading import Covering
 
@@ -54,17 +54,7 @@ def test_an_average_face_needs_people():
         AverageFace(0)
 
 
-def test_one_image_is_brought_to_the_frame(tmp_path: Path):
-    write(tmp_path / "guide.png", 70, (40, 20))
-    guide = OneImage(str(tmp_path / "guide.png"))
-    guide.prepare(Some(2), FRAME)
-    assert guide.of(Some(2), 0, np.random.default_rng(0)).shape == (16, 16, 3)
-    assert greys(guide, Some(2)) == {70}
-
-
-def test_a_guide_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"no guiding image .*nothing\.png"):
-        OneImage(str(tmp_path / "nothing.png")).prepare(Some(2), FRAME)
+def test_a_folder_of_frames_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"no folder of guiding frames .*nothing"):
         Frames(str(tmp_path / "nothing")).prepare(Some(2), FRAME)
 

@@ -101,6 +101,15 @@ def test_each_condition_has_a_verdict_of_its_own(runs: Path):
     assert [comparison.verdict for comparison in judged(runs)] == ["did not hold", "held"]
 
 
+def test_a_condition_of_too_few_seeds_is_left_out_beside_one_of_enough(runs: Path):
+    for seed, over in ((0, {}), (1, {}), (0, MINE)):
+        write_run(runs / f"full{seed}{len(over)}", "full", seed, {"psnr": 30.0}, over)
+        write_run(runs / f"plain{seed}{len(over)}", "plain", seed, {"psnr": 29.0}, over)
+    claim = Claim("full", "psnr", "above", "plain", "Table 1")
+    (found,) = compared(claim, groups(runs))
+    assert (found.verdict, len(found.differences)) == ("held", 2)
+
+
 def test_another_class_may_have_other_arguments(runs: Path):
     for seed in (0, 1):
         write_run(runs / f"a{seed}", "full", seed, {"psnr": 31.0})
@@ -219,7 +228,7 @@ def test_the_shipped_claims_are_those_of_all_five_papers():
     assert len({(claim.words, claim.source) for claim in claims}) >= 25
     assert all(claim.source.startswith(("Table", "Section", "Fig.")) for claim in claims)
     # ours, in place of what the papers measured
-    stand_ins = {"soft_iou", "frechet_own", "identity_second", "loss", "distance"}
+    stand_ins = {"soft_iou", "fed_own", "frechet_own", "identity_second", "loss", "distance"}
     assert {claim.metric for claim in claims if None in claim.printed} <= stand_ins
     assert describe("crn_mt")[1]["test/ari"] == 60.5
 

@@ -23,8 +23,6 @@ def test_it_sees_what_the_runs_embedder_sees(tmp_path: Path) -> None:
     made.train()
     assert torch.equal(made(image), wanted(image))
     assert torch.equal(made.normalised(image), wanted.normalised(image))
-    maps = made.activations(image, ["layer1"]), wanted.activations(image, ["layer1"])
-    assert torch.equal(maps[0]["layer1"], maps[1]["layer1"])
     assert (made.comparable, made.dimensions) == (True, 8)
     assert made.names == network().names
     assert isinstance(made, Judge)

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from datamodules.degradations.trajectory import (
-    FRACTIONS,
     HandShake,
     Paths,
     motion_kernels,
@@ -24,6 +23,7 @@ from datamodules.degradations.trajectory import (
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "degradations" / "trajectory.json"
 LAW = HandShake()
+FRACTIONS = (1 / 100, 1 / 10, 1 / 2, 1.0)  # as DeblurGAN takes them
 WHOLE = replace(LAW, sides=(63, 63))
 PLAIN = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"}
 

@@ -8,7 +8,6 @@ from ops.kernels.scales import (
     check_dedicated,
     common_scale,
     eigenvalue_scales,
-    measure_scales,
     with_floor,
 )
 
@@ -25,6 +24,14 @@ def fitted(maps, patch_size=4, mode="per_channel"):
     return pca.basis()
 
 
+def measured(basis, stream, dedicated=7):
+    meter = ScaleMeter(basis.patch_size, basis.mode)
+    for maps in stream:
+        meter.update(maps)
+    meter.sum_over_ranks()
+    return meter.scales(basis, dedicated)
+
+
 def root_mean_square(maps):
     return torch.cat([x.double().flatten() for x in maps]).square().mean().sqrt()
 
@@ -34,7 +41,7 @@ def test_a_scale_is_the_root_mean_square_of_its_component_over_all_pixels(mode):
     # Sizes below the patch's too: every pixel of every map counts, up to the corners.
     stream = [smooth_maps(2, 3, 9, 12), smooth_maps(1, 3, 3, 2), smooth_maps(1, 3, 1, 1)]
     basis = fitted(stream[0], mode=mode)
-    scales = measure_scales(basis, iter(stream), dedicated=2)
+    scales = measured(basis, iter(stream), dedicated=2)
     for i in range(basis.count):
         parts = [basis.decompose(maps.double(), [[i]])[0] for maps in stream]
         expected = float(root_mean_square(parts))
@@ -46,7 +53,7 @@ def test_a_scale_is_the_root_mean_square_of_its_component_over_all_pixels(mode):
 def test_the_scale_of_the_rest_is_that_of_the_sum_of_the_scaled_components(mode):
     maps = smooth_maps(2, 3, 9, 12)
     basis = fitted(maps, mode=mode)
-    scales = measure_scales(basis, [maps], dedicated=3)
+    scales = measured(basis, [maps], dedicated=3)
     remaining = range(3, basis.count)
     parts = basis.decompose(maps.double(), [[i] for i in remaining])
     whole = sum(part / scales.components[i] for i, part in zip(remaining, parts, strict=True))
@@ -55,15 +62,15 @@ def test_the_scale_of_the_rest_is_that_of_the_sum_of_the_scaled_components(mode)
 
 def test_without_dedicated_components_the_rest_is_the_whole_map():
     maps = smooth_maps(2, 3, 9, 12)
-    scales = measure_scales(fitted(maps), [maps], dedicated=0)
+    scales = measured(fitted(maps), [maps], dedicated=0)
     assert scales.rest == pytest.approx(float(root_mean_square([maps])), rel=1e-5)
 
 
 def test_printed_scales_leave_the_components_of_different_size():
     maps = smooth_maps(4, 3, 32, 32)
     basis = fitted(maps, 5)
-    measured, printed = measure_scales(basis, [maps]), eigenvalue_scales(basis)
-    sizes = measured.components / printed.components
+    printed = eigenvalue_scales(basis)
+    sizes = measured(basis, [maps]).components / printed.components
     assert (sizes < 1).all()
     assert sizes.max() > 2 * sizes.min()
     torch.testing.assert_close(printed.components, basis.eigenvalues.sqrt())
@@ -85,7 +92,7 @@ def test_one_scale_for_all_leaves_the_components_unequal():
     maps = smooth_maps(4, 3, 32, 32)
     basis = fitted(maps, 5)
     (scale,) = common_scale(basis).components.unique()
-    sizes = measure_scales(basis, [maps]).components / scale
+    sizes = measured(basis, [maps]).components / scale
     assert sizes.max() > 10 * sizes.min()
     assert 0.2 < sizes.max() < 2
 
@@ -99,7 +106,7 @@ def test_vanishing_components_get_the_floor_and_are_counted():
 def test_maps_of_one_value_leave_all_but_a_few_components_at_the_floor():
     maps = torch.full((1, 3, 40, 40), 0.5)
     basis = fitted(maps)
-    assert measure_scales(basis, [maps[:, :, :1, :1]]).floored < 16
+    assert measured(basis, [maps[:, :, :1, :1]]).floored < 16
     assert eigenvalue_scales(basis).floored == 15
 
 
@@ -119,14 +126,14 @@ def test_merged_meters_measure_all_maps():
 def measured_in_parallel(rank):
     maps = torch.arange(3 * 8 * 9.0).view(1, 3, 8, 9).square().sin() * (rank + 1)
     # As a plain tuple, which a file of tensors can hold.
-    return tuple(measure_scales(ComponentBasis.empty(2), [maps], dedicated=1)), maps
+    return tuple(measured(ComponentBasis.empty(2), [maps], dedicated=1)), maps
 
 
 def test_two_processes_measure_the_maps_of_both(two_processes):
     (first, maps), (second, others) = two_processes(measured_in_parallel)
     assert torch.equal(first[0], second[0])
     assert first[1:] == second[1:]
-    expected = measure_scales(ComponentBasis.empty(2), [maps, others], dedicated=1)
+    expected = measured(ComponentBasis.empty(2), [maps, others], dedicated=1)
     torch.testing.assert_close(first[0], expected.components)
     assert first[1] == pytest.approx(expected.rest)
 
@@ -134,9 +141,9 @@ def test_two_processes_measure_the_maps_of_both(two_processes):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda b: measure_scales(b, []), "dedicated must be from 0 to 3, got 7"),
-        (lambda b: measure_scales(b, [], dedicated=1), "no patch was seen"),
-        (lambda b: measure_scales(b, [torch.zeros(1, 3, 4, 4)], 1), "all components are 0"),
+        (lambda b: measured(b, []), "dedicated must be from 0 to 3, got 7"),
+        (lambda b: measured(b, [], dedicated=1), "no patch was seen"),
+        (lambda b: measured(b, [torch.zeros(1, 3, 4, 4)], 1), "all components are 0"),
         (lambda b: eigenvalue_scales(b, -1), "dedicated must be from 0 to 3, got -1"),
         (lambda _: check_dedicated(121, 121), "dedicated must be from 0 to 120, got 121"),
         (lambda _: with_floor(torch.zeros(3)), "all components are 0"),

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ops.kernels.component import ComponentBasis, PatchPCA
-from ops.kernels.scales import Scales, common_scale, eigenvalue_scales, measure_scales
+from ops.kernels.scales import ScaleMeter, Scales, common_scale, eigenvalue_scales
 from ops.kernels.whitening import Maps, Whitened
 
 MODES = ["per_channel", "joint_rgb"]
@@ -20,12 +20,18 @@ def discrepancies(*shape):
     return 0.05 + 0.3 * smooth + 0.01 * detail + 0.002 * torch.randn(b, c, h, w)
 
 
+def measured(basis, maps, dedicated=7):
+    meter = ScaleMeter(basis.patch_size, basis.mode)
+    meter.update(maps)
+    return meter.scales(basis, dedicated)
+
+
 def parts_of(mode="per_channel", patch_size=5, dedicated=3):
     maps = discrepancies(4, 3, 48, 40)
     pca = PatchPCA(patch_size, mode)
     pca.update(maps)
     basis = pca.basis()
-    return basis, measure_scales(basis, [maps], dedicated)
+    return basis, measured(basis, maps, dedicated)
 
 
 def relative_error(found, expected):
@@ -103,7 +109,7 @@ def test_an_edit_of_photographs_comes_back_and_is_whitened_as_printed_inside(fac
     pca = PatchPCA()
     pca.update(maps)
     basis = pca.basis()
-    scales = measure_scales(basis, [maps])
+    scales = measured(basis, maps)
     heads, edit = Whitened(basis, 7, scales), maps[:1, :, 40:112, 40:112].contiguous()
     *_, found = targets = heads.targets(edit)
     assert relative_error(heads.assemble(targets), edit) < 1e-5
@@ -119,7 +125,7 @@ def test_measured_scales_bring_every_target_to_the_size_1():
     pca = PatchPCA(5)
     pca.update(maps)
     basis = pca.basis()
-    targets = Whitened(basis, 3, measure_scales(basis, [maps], 3)).targets(maps)
+    targets = Whitened(basis, 3, measured(basis, maps, 3)).targets(maps)
     sizes = torch.stack([target.square().mean().sqrt() for target in targets])
     torch.testing.assert_close(sizes[:3], torch.ones(3), rtol=1e-4, atol=0)
     assert 0.8 < float(sizes[3]) < 1.25

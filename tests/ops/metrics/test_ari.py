@@ -1,11 +1,9 @@
 import pytest
 import torch
-from torchmetrics import MetricCollection
 
 from ops.kernels.component import ComponentBasis
 from ops.metrics.ari import (
     AccumulatedRelativeImprovement,
-    RelativeImprovement,
     accumulated_relative_improvement,
     comparable,
     relative_improvement,
@@ -53,21 +51,20 @@ def updated(metric, batch, sizes=(2, 2, 1)):
     return metric
 
 
-def test_both_metrics_are_the_papers_equations_written_out_however_batched(basis):
+@pytest.mark.parametrize("sizes", [(2, 1), (1, 2)])
+def test_both_figures_are_the_papers_equations_written_out_however_batched(basis, sizes):
     batch = images(3, 5, 6)
     expected = written_out(basis, *batch)
-    found = updated(RelativeImprovement(basis), batch, (2, 1)).compute()
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    total = updated(AccumulatedRelativeImprovement(basis), batch, (1, 2)).compute()
-    torch.testing.assert_close(total, expected.sum(), rtol=1e-9, atol=1e-9)
+    metric = updated(AccumulatedRelativeImprovement(basis), batch, sizes)
+    torch.testing.assert_close(metric.improvement(), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(metric.compute(), expected.sum(), rtol=1e-9, atol=1e-9)
 
 
 def test_the_original_scores_one_in_every_component_and_n_in_all(basis):
     image, _, target = images()
-    metric = updated(RelativeImprovement(basis), (image, target, target))
-    assert metric.compute().tolist() == [1] * COUNT
-    ari = updated(AccumulatedRelativeImprovement(basis), (image, target, target))
-    assert ari.compute() == ari.counted() == COUNT
+    metric = updated(AccumulatedRelativeImprovement(basis), (image, target, target))
+    assert metric.improvement().tolist() == [1] * COUNT
+    assert metric.compute() == metric.counted() == COUNT
 
 
 def test_components_of_all_channels_together_are_three_times_as_many():
@@ -79,10 +76,9 @@ def test_components_of_all_channels_together_are_three_times_as_many():
 
 def test_the_untouched_input_scores_zero(basis):
     image, _, target = images()
-    assert updated(RelativeImprovement(basis), (image, image, target)).compute().tolist() == (
-        [0] * COUNT
-    )
-    assert updated(AccumulatedRelativeImprovement(basis), (image, image, target)).compute() == 0
+    metric = updated(AccumulatedRelativeImprovement(basis), (image, image, target))
+    assert metric.improvement().tolist() == [0] * COUNT
+    assert metric.compute() == 0
 
 
 def test_an_error_of_half_the_edit_leaves_a_quarter_of_the_energy(basis):
@@ -93,8 +89,9 @@ def test_an_error_of_half_the_edit_leaves_a_quarter_of_the_energy(basis):
 
 def test_twice_the_edit_is_worse_than_nothing(basis):
     image, _, target = images()
-    further = updated(RelativeImprovement(basis), (image, 2 * image - target, target))
-    torch.testing.assert_close(further.compute(), torch.full((COUNT,), -3.0).double())
+    batch = image, 2 * image - target, target
+    further = updated(AccumulatedRelativeImprovement(basis), batch).improvement()
+    torch.testing.assert_close(further, torch.full((COUNT,), -3.0).double())
 
 
 def test_components_weigh_the_same_whatever_their_energy():
@@ -111,11 +108,9 @@ def test_empty_components_are_left_out_and_not_counted(basis):
     output = target - 0.1 * flat + 0.01 * torch.randn_like(target)
     metric = AccumulatedRelativeImprovement(basis)
     metric.update(image, output, target)
-    curve = RelativeImprovement(basis)
-    curve.update(image, output, target)
-    assert metric.counted() == curve.counted() == 1
-    assert curve.compute().isnan().tolist() == [False] + [True] * (COUNT - 1)
-    assert 0.9 < metric.compute() == curve.compute()[0] <= 1
+    assert metric.counted() == 1
+    assert metric.improvement().isnan().tolist() == [False] + [True] * (COUNT - 1)
+    assert 0.9 < metric.compute() == metric.improvement()[0] <= 1
 
 
 def test_the_tolerance_decides_what_is_empty():
@@ -143,7 +138,7 @@ def test_an_output_that_is_not_a_number_shows(basis):
 
 
 def test_sums_stay_in_float64_whatever_the_module_is_converted_to(basis):
-    metric = RelativeImprovement(basis).float()
+    metric = AccumulatedRelativeImprovement(basis).float()
     batch = images()
     updated(metric, batch)
     assert metric.before.dtype == metric.compute().dtype == torch.float64
@@ -162,26 +157,16 @@ def test_bf16_outputs_are_compared_in_float32(basis):
     assert found == wanted
 
 
-def test_in_one_collection_the_energies_are_taken_once(basis, monkeypatch):
-    calls, energies = [], basis.energies
-    monkeypatch.setattr(basis, "energies", lambda maps: calls.append(1) or energies(maps))
-    both = MetricCollection([RelativeImprovement(basis), AccumulatedRelativeImprovement(basis)])
-    updated(both, images())
-    assert len(calls) == 4 + 2 + 2  # the first batch shows that the sums are the same
-    found = both.compute()
-    assert found["AccumulatedRelativeImprovement"] == found["RelativeImprovement"].sum()
-
-
 def test_a_basis_that_is_filled_later_is_the_one_that_counts(basis):
     batch, empty = images(), ComponentBasis.empty(SIDE)
-    metric = RelativeImprovement(empty)
+    metric = AccumulatedRelativeImprovement(empty)
     empty.load_state_dict(basis.state_dict())
-    wanted = updated(RelativeImprovement(basis), batch).compute()
-    assert torch.equal(updated(metric, batch).compute(), wanted)
+    wanted = updated(AccumulatedRelativeImprovement(basis), batch).improvement()
+    assert torch.equal(updated(metric, batch).improvement(), wanted)
 
 
 def test_shapes_that_differ_are_refused(basis, unchecked_types):
-    metric, target = RelativeImprovement(basis), torch.rand(1, 3, 5, 5)
+    metric, target = AccumulatedRelativeImprovement(basis), torch.rand(1, 3, 5, 5)
     for image, output in ((target[..., :4], target), (target, target[:, :1])):
         with pytest.raises(ValueError, match="must have one shape, got"):
             metric.update(image, output, target)
@@ -198,26 +183,23 @@ def scores_of_a_rank(rank):
     torch.manual_seed(0)
     basis, batch = random_basis(), images()
     share = [each[(slice(0, 2), slice(2, 5))[rank]] for each in batch]
-    curve, total = RelativeImprovement(basis), AccumulatedRelativeImprovement(basis)
-    curve.update(*share)
-    total.update(*share)
-    return curve.compute(), total.compute(), total.counted(), total.before, total.improvement()
+    metric = AccumulatedRelativeImprovement(basis)
+    metric.update(*share)
+    return metric.compute(), metric.counted(), metric.before, metric.improvement()
 
 
 def test_two_processes_give_what_one_gives(two_processes):
     torch.manual_seed(0)
     basis, batch = random_basis(), images()
-    curve = updated(RelativeImprovement(basis), batch, (2, 3))
-    total = updated(AccumulatedRelativeImprovement(basis), batch, (2, 3))
+    metric = updated(AccumulatedRelativeImprovement(basis), batch, (2, 3))
     found = two_processes(scores_of_a_rank)
-    for each in found:
-        assert torch.equal(each[0], curve.compute())
-        assert torch.equal(each[1], total.compute())
-        assert each[2] == COUNT
-        assert torch.equal(each[4], curve.compute())
+    for total, counted, _, curve in found:
+        assert torch.equal(total, metric.compute())
+        assert counted == COUNT
+        assert torch.equal(curve, metric.improvement())
     # What a process holds is its own share again, so that it can go on.
-    torch.testing.assert_close(found[0][3] + found[1][3], total.before)
-    assert not torch.equal(found[0][3], found[1][3])
+    torch.testing.assert_close(found[0][2] + found[1][2], metric.before)
+    assert not torch.equal(found[0][2], found[1][2])
 
 
 def counts_of_a_rank(rank):

@@ -2,12 +2,7 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import paired_cosine_distances, paired_euclidean_distances
 
-from ops.metrics.embedding_distance import (
-    EmbeddingDistance,
-    IdentitySimilarity,
-    embedding_distance,
-    identity_similarity,
-)
+from ops.metrics.embedding_distance import embedding_distance, identity_similarity
 
 
 def embeddings():
@@ -44,27 +39,3 @@ def test_embeddings_in_bf16_are_compared_in_float32():
 def test_shapes_that_differ_are_refused(compare, unchecked_types):
     with pytest.raises(ValueError, match=r"one shape, got \(2, 3\) and \(2, 4\)"):
         compare(torch.zeros(2, 3), torch.zeros(2, 4))
-
-
-@pytest.mark.parametrize("metric", [EmbeddingDistance, IdentitySimilarity])
-def test_nothing_seen_is_no_number(metric):
-    with pytest.warns(UserWarning, match="before the ``update``"):
-        assert metric().compute().isnan()
-
-
-def means_of_a_rank(rank):
-    share = [each[(slice(0, 2), slice(2, 5))[rank]] for each in embeddings()]
-    metrics = EmbeddingDistance(), IdentitySimilarity()
-    for metric in metrics:
-        metric.update(*share)
-    return [metric.compute() for metric in metrics]
-
-
-def test_two_processes_give_what_one_gives(two_processes):
-    output, target = embeddings()
-    expected = [
-        embedding_distance(output, target).double().mean(),
-        identity_similarity(output, target).double().mean(),
-    ]
-    for found in two_processes(means_of_a_rank):
-        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)

@@ -29,3 +29,17 @@ def test_sums_are_finer_than_float32():
     for _ in range(7):
         mean.update(torch.tensor([1.0]))
     assert float(mean.compute()) == pytest.approx((2.0**24 + 7) / 8, abs=1e-9)
+
+
+def figures_of(rank):
+    return torch.tensor([0.25, 0.5, 1.0, 2.0, 4.0])[(slice(0, 2), slice(2, 5))[rank]]
+
+
+def mean_of_a_rank(rank):
+    mean = Mean()
+    mean.update(figures_of(rank))
+    return mean.compute()
+
+
+def test_two_processes_with_uneven_shares_give_what_one_gives(two_processes):
+    assert two_processes(mean_of_a_rank) == [1.55, 1.55]

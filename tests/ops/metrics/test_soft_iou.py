@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_jaccard_index
 
-from ops.metrics.soft_iou import SoftIoU, soft_iou
+from ops.metrics.soft_iou import soft_iou
 
 
 @settings(max_examples=30, deadline=None)
@@ -59,28 +59,3 @@ def test_large_bf16_masks_are_summed_in_float32():
 def test_other_shapes_are_refused(unchecked_types):
     with pytest.raises(ValueError, match=r"one shape, got \(1, 1, 2, 2\) and \(1, 1, 2, 3\)"):
         soft_iou(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 3))
-
-
-def test_the_metric_is_the_mean_over_all_images_however_batched():
-    prediction, target = torch.rand(2, 7, 1, 5, 4)
-    metric = SoftIoU()
-    for part in (slice(0, 2), slice(2, 7)):
-        metric.update(prediction[part], target[part])
-    torch.testing.assert_close(metric.compute(), soft_iou(prediction, target).mean())
-
-
-def metric_of_a_rank(rank):
-    torch.manual_seed(0)
-    prediction, target = torch.rand(2, 6, 1, 5, 4)
-    # Uneven shares: a mean of the processes' means would be wrong.
-    part = (slice(0, 2), slice(2, 6))[rank]
-    metric = SoftIoU()
-    metric.update(prediction[part], target[part])
-    return metric.compute()
-
-
-def test_two_processes_give_what_one_gives(two_processes):
-    torch.manual_seed(0)
-    expected = soft_iou(*torch.rand(2, 6, 1, 5, 4)).mean()
-    for result in two_processes(metric_of_a_rank):
-        torch.testing.assert_close(result, expected)

@@ -1,19 +1,12 @@
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import vgg16, vgg19
 
-from ops.nets.features import (
-    RandomFeatures,
-    TimmFeatures,
-    Vgg19Features,
-    VggFaceFeatures,
-    vgg19_stack,
-)
+from ops.nets.features import RandomFeatures, Vgg19Features, VggFaceFeatures, vgg19_stack
 
 
 @pytest.fixture(scope="module")
@@ -139,42 +132,3 @@ def test_vgg_face_refuses_another_file(tmp_path: Path, weights: Path) -> None:
         VggFaceFeatures(str(tmp_path / "none.pth"))
     with pytest.raises(ValueError, match="does not hold Oxford's VGG-Face"):
         VggFaceFeatures(str(weights))
-
-
-def test_a_timm_backbone_gives_its_maps_with_its_own_normalisation(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    reference = timm.create_model("resnet18", pretrained=False).eval()
-    torch.save(reference.state_dict(), tmp_path / "resnet18.pth")
-    features = TimmFeatures("resnet18", (0, 2), str(tmp_path / "resnet18.pth"))
-    image = torch.rand(1, 3, 32, 32, requires_grad=True)
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    first = reference.act1(reference.bn1(reference.conv1((image - mean) / std)))
-    third = reference.layer2(reference.layer1(reference.maxpool(first)))
-    features.train()  # as a part of a module that trains
-    found = features(image)
-    torch.testing.assert_close(found[0], first)
-    torch.testing.assert_close(found[1], third)
-    (gradient,) = torch.autograd.grad(found[1].sum(), image)
-    assert gradient.any()
-    assert features.comparable
-    assert not any(parameter.requires_grad for parameter in features.parameters())
-
-
-def test_an_untrained_timm_backbone_says_so_and_depends_on_its_seed_alone() -> None:
-    image = torch.rand(1, 3, 32, 32)
-    torch.manual_seed(1)
-    first = TimmFeatures("resnet18", (1,), seed=4)
-    torch.manual_seed(2)
-    second = TimmFeatures("resnet18", (1,), seed=4)
-    assert torch.equal(first(image)[0], second(image)[0])
-    assert not first.comparable
-
-
-def test_a_timm_backbone_that_cannot_be_is_refused(weights: Path) -> None:
-    with pytest.raises(ValueError, match="timm has no backbone 'resnet_18'"):
-        TimmFeatures("resnet_18", (0,))
-    with pytest.raises(ValueError, match=r"below 5 \(resnet18\), got \(0, 7\)"):
-        TimmFeatures("resnet18", (0, 7))
-    with pytest.raises(ValueError, match="does not hold resnet18"):
-        TimmFeatures("resnet18", (0,), str(weights))
