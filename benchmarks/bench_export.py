@@ -21,8 +21,7 @@ NAMES = ("retouchformer_gamma0.1", "crn_mt", "ispl_full", "nasfe", "embedder_dem
 
 def network_of(name: str) -> Exportable:
     torch.manual_seed(0)
-    settings = load_chain(name, "demo").settings
-    return exportable(built(settings).eval().requires_grad_(False), settings)
+    return exportable(built(load_chain(name, "demo").settings).eval().requires_grad_(False))
 
 
 def session(network: Exportable, folder: Path) -> Callable[[Tensors], object]:

@@ -125,8 +125,6 @@ def _own_folder() -> Iterator[None]:
 
 
 def _studio(options: argparse.Namespace) -> "Studio":
-    import yaml
-
     from datamodules.detection import FaceDetector
     from datamodules.inbox import Crops
     from experiments.cli import silence, told_as_settings
@@ -140,7 +138,7 @@ def _studio(options: argparse.Namespace) -> "Studio":
     refuse_unsuited(method, references=False, tile=0)
     with told_as_settings():
         detect = FaceDetector(file) if file else None
-    crops = Crops(view_of(yaml.safe_load(method.settings), options.size), detect)
+    crops = Crops(view_of(method, options.size), detect)
     return Studio(method, crops, round(options.max_megapixels * 1e6))
 
 

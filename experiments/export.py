@@ -82,7 +82,7 @@ def export(method: Run, name: str, folder: Path, checkpoint: Path) -> tuple[Path
             answers otherwise than the network; then nothing is left of it.
     """
     kind, settings = FORMATS[name], yaml.safe_load(method.settings)
-    network = exportable(method, settings)
+    network = exportable(method)
     path = folder / f"{_name_of(settings)}{kind.suffix}"
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".part_{path.name}"  # some writers look at the suffix
@@ -256,7 +256,7 @@ def read_weights(path: Path) -> Run:
 
 def _read_weights(path: Path) -> Answering:
     method = read_weights(path)
-    return exportable(method, yaml.safe_load(method.settings)).answer
+    return exportable(method).answer
 
 
 def _answering(module: Callable[..., Any]) -> Answering:

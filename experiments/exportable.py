@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -152,12 +152,11 @@ def idle_parts(method: Run) -> set[str]:
     return named & {name for name, _ in method.named_children()}
 
 
-def exportable(method: Run, settings: Mapping[str, Any]) -> Exportable:
+def exportable(method: Run) -> Exportable:
     """The network of a trained method, as it is exported; the method loses its idle parts.
 
     Args:
-        method: trained, in evaluation mode.
-        settings: of its run.
+        method: trained, in evaluation mode, with the settings of its run.
 
     Raises:
         SettingsError: if it has no network that could be exported.
@@ -170,7 +169,7 @@ def exportable(method: Run, settings: Mapping[str, Any]) -> Exportable:
     for name in idle_parts(method):
         delattr(method, name)
     if isinstance(method, Training):
-        return _restorer(method, max(view_of(settings).size))
+        return _restorer(method, max(view_of(method).size))
     if isinstance(method, FaceEmbedding):
         return _embedder(method)
     if isinstance(method, FeedForwardInversion):

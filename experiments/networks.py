@@ -121,6 +121,7 @@ def built(settings: Mapping[str, Any], state: Mapping[str, Tensor] = MappingProx
     with told_as_settings():
         method = parser.instantiate_classes(config).model
     assert isinstance(method, Run)
+    method.settings = yaml.safe_dump(dict(settings))
     return method
 
 
@@ -137,17 +138,17 @@ def _by_plan(model: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str,
     return told
 
 
-def view_of(settings: Mapping[str, Any], size: int | None = None) -> View:
-    """What a network sees of a face, by its run's settings.
+def view_of(method: Run, size: int | None = None) -> View:
+    """What a trained network sees of a face, by its run's settings.
 
     Args:
-        settings: of the run.
+        method: with the settings of its run.
         size: another height of the crops than in training.
 
     Raises:
         SettingsError: if the settings do not tell it.
     """
-    data = settings.get("data") or {}
+    data = (yaml.safe_load(method.settings) or {}).get("data") or {}
     inner = data.get("init_args") or {}
     while isinstance(inner.get("train"), dict):  # a set inside another, or beside one to test on
         data = inner["train"]

@@ -68,8 +68,8 @@ def tables_of(experiment: str) -> list[str]:
         SettingsError: if the file cannot be read.
     """
     source = describe(experiment)[1].get("source", "") if experiment in names() else ""
-    found = re.search(r"Tables? (\d+)(?: and (\d+))?", str(source))
-    return [f"Table {number}" for number in found.groups() if number] if found else [ELSEWHERE]
+    found = re.search(r"Tables? (\d+(?:, \d+)*(?: and \d+)?)", str(source))
+    return [f"Table {number}" for number in re.findall(r"\d+", found[1])] if found else [ELSEWHERE]
 
 
 def _order(title: str) -> tuple[bool, str]:

@@ -10,7 +10,6 @@ from typing import final
 
 import numpy as np
 import torch
-import yaml
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
@@ -136,7 +135,7 @@ class Reenactment:
 
     def __init__(self, method: Inversion, face: Path, detect: Detect | None) -> None:
         self._method, self._detect = method, detect
-        size = max(view_of(yaml.safe_load(method.settings)).size)
+        size = max(view_of(method).size)
         self.size, self._frame = (size, 2 * size), Covering(size, size)
         picture: Picture | None = read_image(face)
         if detect is not None and picture is not None:

@@ -33,6 +33,7 @@ IMMATERIAL = (
 SCORED = "results.yaml"  # the settings of the test, which may be others than the training's
 LAST = "last.ckpt"  # the checkpoint that is scored where nothing else is said
 PUBLISHED = "published"
+MEASURES = "model.init_args.measures."
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,8 @@ def as_told(told: object, run: object) -> bool:
 def own_settings(group: Repeats, siblings: Iterable[Repeats]) -> Flat:
     """Where a group differs from its experiment's files, or from others of the experiment.
 
-    What belongs to the condition, as the data do, is left out.
+    What belongs to the condition, as the data do, is left out, and what was measured beside it on
+    other data too.
 
     Raises:
         SettingsError: if an experiment's file cannot be read.
@@ -237,7 +239,11 @@ def own_settings(group: Repeats, siblings: Iterable[Repeats]) -> Flat:
     keys = {key for key, value in told.items() if not as_told(value, group.settings.get(key))}
     for other in siblings:
         if (other.experiment, other.scale) == (group.experiment, group.scale):
-            keys |= differing(group.settings, other.settings)
+            keys |= {
+                key
+                for key in differing(group.settings, other.settings)
+                if other.condition == group.condition or not key.startswith(MEASURES)
+            }
     return {key: group.settings.get(key) for key in sorted(keys) if not of_the_condition(key)}
 
 

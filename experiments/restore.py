@@ -188,8 +188,6 @@ def _predict(
     detector: Path | None,
 ) -> int:
     """Restores what is not done yet; the exit code, 0 where files failed too."""
-    import yaml
-
     from datamodules.detection import FaceDetector
     from datamodules.inbox import Crops, Inbox
     from experiments.cli import silence, told_as_settings
@@ -202,7 +200,7 @@ def _predict(
     refuse_unsuited(method, bool(options.references), options.tile)
     with told_as_settings():
         detect = FaceDetector(detector) if detector else None
-    view = view_of(yaml.safe_load(method.settings), options.size)
+    view = view_of(method, options.size)
     crops = Crops(view, detect, bool(options.tile))
     references = references_of(options.references, crops) if options.references else None
     judge = judge_of(options.judge) if options.judge else None

@@ -75,7 +75,7 @@ def test_an_exported_network_answers_as_the_network_does(
     method = trained(name)
     if type(method).__name__ in NOT_EXPORTED:
         with pytest.raises(SettingsError, match="no network to export"):
-            exportable(method, load_chain(name, "smoke").settings)
+            exportable(method)
         return
     path, checks = export.export(method, kind, tmp_path, tmp_path / "run" / "x" / "last.ckpt")
     assert len(checks) == 2

@@ -14,7 +14,7 @@ def _no_words_of_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
 def network_of(name: str):
     settings = load_chain(name, "smoke").settings
     method = built(settings).eval().requires_grad_(False)
-    return method, exportable(method, settings)
+    return method, exportable(method)
 
 
 def test_a_restoring_network_gives_what_restore_gives(unchecked_types: None) -> None:

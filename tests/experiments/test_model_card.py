@@ -20,7 +20,7 @@ def _no_words_of_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
 def written(name: str, folder: Path, form: str = "onnx", **changed: object) -> str:
     settings = load_chain(name, "smoke").settings
     settings |= {"experiment": name, "scale": "smoke", **changed}
-    network = exportable(built(settings).eval(), settings)
+    network = exportable(built(settings).eval())
     return card(network, settings, folder / "checkpoints" / "last.ckpt", form, CHECKS)
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from datamodules.alignment import celeba_quad, ffhq_quad
 from experiments.networks import (
@@ -16,7 +17,7 @@ from experiments.networks import (
 from experiments.settings import SettingsError, load_chain
 from lightning_modules.checkpoints import read_checkpoint, write_checkpoint
 from tests.experiments.carried import small_run
-from tests.experiments.tiny import pair
+from tests.experiments.tiny import TinyTraining, pair
 
 
 @pytest.fixture
@@ -91,20 +92,26 @@ def test_a_checkpoint_brings_the_genotype_that_its_settings_name_a_file_of(tmp_p
     assert fusion["genotype"].endswith("lost.json")
 
 
-def data(class_path: str, **init_args: object) -> dict[str, object]:
+def trained_on(class_path: str, **init_args: object) -> TinyTraining:
+    method = TinyTraining()
+    method.settings = yaml.safe_dump({"data": told(class_path, **init_args)})
+    return method
+
+
+def told(class_path: str, **init_args: object) -> dict[str, object]:
     return {"class_path": class_path, "init_args": init_args}
 
 
 def test_a_face_is_seen_as_the_run_was_trained() -> None:
-    plain = {"data": data("datamodules.ffhq.FFHQ", size=96)}
+    plain = trained_on("datamodules.ffhq.FFHQ", size=96)
     assert view_of(plain).size == (96, 96)
     assert view_of(plain, 64).size == (64, 64)
     assert view_of(plain).quad is ffhq_quad
-    celeba = data("datamodules.celeba.CelebA", crop=[96, 80])
-    across = {"data": data("datamodules.across.Across", train=celeba, test=celeba)}
+    celeba = told("datamodules.celeba.CelebA", crop=[96, 80])
+    across = trained_on("datamodules.across.Across", train=celeba, test=celeba)
     view = view_of(across)
     assert (view.size, view.quad) == ((96, 80), celeba_quad)
     larger = view_of(across, 192)
     assert (larger.size, larger.share) == ((192, 160), view.share)
     with pytest.raises(SettingsError, match="give --size"):
-        view_of({})
+        view_of(TinyTraining())

@@ -106,6 +106,7 @@ def test_a_run_of_an_experiment_that_is_not_shipped_is_shown_without_a_paper(run
     [
         ("Table 1", ["Table 1"]),
         ("Tables 2 and 3", ["Table 2", "Table 3"]),
+        ("Tables 1, 2 and 10 of 3", ["Table 1", "Table 2", "Table 10"]),
         ("Table 3, as 45.13 less 4.93", ["Table 3"]),
         ("not in Table 2; a network of ours", ["Table 2"]),
         ("Section 4.6; it shows pictures", [ELSEWHERE]),

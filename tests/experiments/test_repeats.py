@@ -124,6 +124,16 @@ def test_own_settings_are_those_that_neither_files_nor_data_tell(runs: Path):
     assert own_settings(a, [a]) == {}
 
 
+def test_what_was_measured_beside_tells_groups_apart_on_the_same_data_alone(runs: Path):
+    judged = {"model.init_args.measures.lpips": "a.pth"}
+    write_run(runs / "a", "full", 0)
+    write_run(runs / "b", "full", 0, over=judged)
+    write_run(runs / "c", "full", 0, over=MINE | judged)
+    plain, there, elsewhere = repeats_of(found(runs))[0]
+    assert own_settings(there, [plain, elsewhere]) == judged
+    assert own_settings(elsewhere, [plain]) == {}
+
+
 def test_an_unknown_experiment_has_no_files(runs: Path):
     assert runs.parent.is_dir()
     assert chain("never_shipped", "demo") == {}

@@ -241,7 +241,7 @@ def test_the_genotype_of_a_run_makes_the_network_of_the_next(
     folder, made = whole
     genotype = Genotype.from_json((folder / "genotype.json").read_text())
     assert genotype == made.fusion.derive()
-    restored = network(searched_fusion(folder, channels=8, cells=2))(torch.rand(1, 3, 16, 16))
+    restored = network(searched_fusion(str(folder), channels=8, cells=2))(torch.rand(1, 3, 16, 16))
     assert restored.shape == (1, 3, 16, 16)
 
 
