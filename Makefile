@@ -17,8 +17,8 @@ READY := $(VENV)/.ready
 PY := $(VENV)/bin/python
 RUN_IT = $(TUNING) $(PY) -m experiments
 
-# Fresh large allocations and threads that spin for long cost more than most kernels (see the
-# README). Threads that never spin (OMP_WAIT_POLICY=PASSIVE) cost a third on small networks.
+# Fresh large allocations and threads that spin for long cost more than most kernels (see
+# docs/runs.md). Threads that never spin (OMP_WAIT_POLICY=PASSIVE) cost a third on small networks.
 ifeq ($(TUNED),1)
 ifeq ($(shell uname -s),Linux)
 ifneq ($(shell getconf GNU_LIBC_VERSION 2>/dev/null),)

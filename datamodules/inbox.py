@@ -177,7 +177,8 @@ def _resized(values: Crop, size: tuple[int, int]) -> Crop:
     height, width = values.shape[:2]
     if abs(height * size[1] / (width * size[0]) - 1) > SLACK:
         raise UnreadableImage(
-            f"is {width} x {height}, and an aligned picture has the shape of {size[1]} x {size[0]}"
+            f"is {width} x {height}, and an aligned picture has the shape of {size[1]} x {size[0]} "
+            "(width x height)"
         )
     shrinks = height >= size[0] and width >= size[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC

@@ -137,7 +137,7 @@ def make_index(root: Path, verify: Verify = "header") -> FileIndex:
         FileNotFoundError: if there is no such folder.
         ValueError: if there are no pictures, or some cannot be used; names the first five.
     """
-    index, broken = examine(root, verify, oblong=True, choose=lambda all_: np.arange(len(all_)))
+    index, broken = examine(root, verify, oblong=True, choose=lambda found: np.arange(len(found)))
     if not index:
         endings = ", ".join(sorted(SUFFIXES))
         raise ValueError(f"there is no picture below {root}: no file ends in {endings}")

@@ -99,14 +99,13 @@ class Chapter:
 
     def named(self, number: int) -> dict[str, Repeats]:
         """The groups run on one condition, by experiment, and settings where they are others."""
-        there = [group for group in self.groups if self.number(group) == number]
-        words = {id(group): self.settings(group) for group in there}
-        return {
-            f"{group.experiment}, {words[id(group)]}" if words[id(group)] else group.experiment: (
-                group
-            )
-            for group in there
-        }
+        found: dict[str, Repeats] = {}
+        for group in self.groups:
+            if self.number(group) == number:
+                name = ", ".join(filter(None, (group.experiment, self.settings(group))))
+                alike = sum(known == name or known.startswith(f"{name} (") for known in found)
+                found[f"{name} ({alike + 1})" if alike else name] = group  # told by a path's end
+        return found
 
     def head(self) -> list[str]:
         """The heading, and on what the runs were made."""

@@ -126,15 +126,23 @@ def built(settings: Mapping[str, Any], state: Mapping[str, Tensor] = MappingProx
 
 
 def _by_plan(model: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The settings of a method, its plan the one that `state` tells."""
+    """The settings of a method, its plan the one that `state` tells.
+
+    Raises:
+        SettingsError: if the two do not fit.
+    """
     plan = getattr(locate(model["class_path"]), "plan", "")
     told = copy.deepcopy(dict(model))
-    if plan in state:
-        *parts, last = plan.split(".")
-        inner = told
+    if plan not in state:
+        return told
+    *parts, last = plan.split(".")
+    inner = told
+    try:
         for part in parts:
             inner = inner["init_args"][part]
         inner["init_args"][last] = bytes(state[plan].tolist()).decode()
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingsError(f"the weights' {last} does not fit the settings: {error}") from error
     return told
 
 
@@ -159,7 +167,10 @@ def view_of(method: Run, size: int | None = None) -> View:
     elif size or isinstance(inner.get("size"), int):
         return ffhq_view(size or inner["size"])
     else:
-        raise SettingsError("the run's settings do not tell the size of its faces; give --size")
+        raise SettingsError(
+            "the run's settings do not tell the size of its faces (data.init_args.size); "
+            "restore and demo take it by --size"
+        )
     if size is None:
         return view
     return View((size, round(size * width / height)), view.quad, view.share)

@@ -150,7 +150,8 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / "results.csv").is_file():
         raise SettingsError("no results.csv: not finished, or not tested")
-    home = folder.parent if folder.name.startswith(ON) else folder
+    below = folder.name.startswith(ON) and not (folder / "config.yaml").is_file()
+    home = folder.parent if below else folder
     if not (home / "config.yaml").is_file():
         raise SettingsError("no config.yaml: its settings are unknown")
     try:

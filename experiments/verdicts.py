@@ -31,7 +31,8 @@ NOTES = (
     "over the pairs.",
     "held: the difference has the claimed sign for every pair, of at least two; did not hold: the "
     "opposite sign for every pair; undecided: mixed, or fewer than two pairs; not run: no such "
-    "runs of one of the two, or without this metric. It is said of these runs, at their scale.",
+    "runs of one of the two, or without this metric. It is said of these runs, at their scale. "
+    "Runs with too few seeds are left out where others of the same ordering have enough.",
 )
 
 

@@ -62,3 +62,12 @@ def test_what_all_runs_have_otherwise_is_told_once_and_paths_by_their_ends(runs:
         "model.class_path=some.Model",
         "model.class_path=some.Third",
     ]
+
+
+def test_groups_whose_words_are_the_same_are_numbered_and_none_is_lost(runs: Path):
+    for place in ("a", "b"):
+        told = {"model.init_args.width": f"/{place}/judge/checkpoints/last.ckpt"}
+        write_run(runs / place, "full", 0, over=told)
+    (chapter,) = chapters(runs)
+    name = "full, model.init_args.width=.../judge/checkpoints/last.ckpt"
+    assert list(chapter.named(1)) == [name, f"{name} (2)"]

@@ -90,6 +90,8 @@ def test_a_checkpoint_brings_the_genotype_that_its_settings_name_a_file_of(tmp_p
     method = built(settings, state)
     method.load_state_dict(state)
     assert fusion["genotype"].endswith("lost.json")
+    with pytest.raises(SettingsError, match="the weights' genotype does not fit the settings"):
+        built(settings, {"network.fusion.genotype": torch.tensor([255], dtype=torch.uint8)})
 
 
 def trained_on(class_path: str, **init_args: object) -> TinyTraining:
@@ -113,5 +115,5 @@ def test_a_face_is_seen_as_the_run_was_trained() -> None:
     assert (view.size, view.quad) == ((96, 80), celeba_quad)
     larger = view_of(across, 192)
     assert (larger.size, larger.share) == ((192, 160), view.share)
-    with pytest.raises(SettingsError, match="give --size"):
+    with pytest.raises(SettingsError, match="by --size"):
         view_of(TinyTraining())

@@ -172,3 +172,8 @@ def test_a_test_on_other_data_is_a_result_of_its_own(runs: Path):
     ]
     assert found[1].settings["data.class_path"] == "some.Other"
     assert not left_out
+
+
+def test_a_run_may_be_called_as_a_test_on_other_data_is(runs: Path):
+    write_run(runs / "on_mine", "full", 0)
+    assert [run.folder.name for run in find_runs(runs)[0]] == ["on_mine"]

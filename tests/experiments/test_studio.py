@@ -139,7 +139,10 @@ def test_what_is_no_photograph_is_told_by_its_name_alone(tmp_path):
     for name, reason in (
         ("large.png", "is 65 x 64, above 4096 pixels in all"),
         ("large.jpg", "is 65 x 64, above 4096 pixels in all"),
-        ("wide.png", "is 64 x 32, and an aligned picture has the shape of 32 x 32"),
+        (
+            "wide.png",
+            "is 64 x 32, and an aligned picture has the shape of 32 x 32 (width x height)",
+        ),
         ("dark.png", "cannot be restored: it is too dark"),
         ("text.png", "is not a PNG, JPEG, WebP or TIFF picture"),
         ("clip.mp4", "is not a PNG, JPEG, WebP or TIFF picture"),
