@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from datamodules import clips
+from datamodules.clip_writer import WRITTEN
 from datamodules.clips import Clip
 from datamodules.detection import Face
 from datamodules.faces import Corners, Crop, Steadied, View, cut
@@ -56,7 +57,7 @@ class Entry:
     @property
     def output(self) -> str:
         """What its restored form is called; a clip that cannot be written as such gets .mp4."""
-        written = not self.is_clip or self.path.suffix.lower() in clips.WRITTEN
+        written = not self.is_clip or self.path.suffix.lower() in WRITTEN
         return self.name if written else f"{self.name}.mp4"
 
 

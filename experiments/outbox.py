@@ -12,7 +12,7 @@ from typing import Any, Final, final
 import numpy as np
 from PIL import Image
 
-from datamodules.clips import ClipWriter
+from datamodules.clip_writer import ClipWriter
 from datamodules.faces import Corners
 from datamodules.inbox import Entry, Piece
 from datamodules.original import Pixels, encoded

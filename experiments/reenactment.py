@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from datamodules.clips import Clip, ClipWriter, is_clip
+from datamodules.clip_writer import ClipWriter
+from datamodules.clips import Clip, is_clip
 from datamodules.footage import Detect, Followed, footage, frames_of
 from datamodules.images import UnreadableImage, floats, planes, read_image
 from datamodules.reading import Covering, Picture

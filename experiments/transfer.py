@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     _check(options)
     detect = None if options.aligned else _detector(options.detector)
-    from datamodules.clips import ClipWriter
+    from datamodules.clip_writer import ClipWriter
     from datamodules.images import UnreadableImage
     from experiments.cli import silence, told_as_settings
     from experiments.reenactment import Reenactment, Take, inversion

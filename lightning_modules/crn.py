@@ -31,9 +31,8 @@ class ComponentRegression(Training):
     and decay 1e-4 is Caffe's usual form and that of VDSR, which the paper compares with. The norm
     of 10 is ours: one branch's gradient may be a hundred times another's for some batches, and
     where the norm of all is cut to 1, as it then is at nearly every step, the branches of the
-    low-ranking components have learned nothing after hundreds of batches (benchmarks/results/
-    makeup_go.md). Each head's loss is a mean over its pixels and channels, and the heads' losses
-    are added.
+    low-ranking components have learned nothing after hundreds of batches. Each head's loss is a
+    mean over its pixels and channels, and the heads' losses are added.
 
     Args:
         network: with as many heads as `cut` asks for.

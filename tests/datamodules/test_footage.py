@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.clips import ClipWriter
+from datamodules.clip_writer import ClipWriter
 from datamodules.detection import Face
 from datamodules.footage import Followed, footage, frames_of
 from datamodules.images import UnreadableImage

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.clips import ClipWriter
+from datamodules.clip_writer import ClipWriter
 from datamodules.detection import FaceDetector
 from datamodules.guides import AnotherPerson, AverageFace, Frames, Guide
 from datamodules.images import UnreadableImage, read_image

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.clips import ClipWriter
+from datamodules.clip_writer import ClipWriter
 from datamodules.detection import Face
 from datamodules.faces import ffhq_view
 from datamodules.inbox import SEVERAL, Crops, Entry, Inbox, Visits, listed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.clips import ClipWriter
+from datamodules.clip_writer import ClipWriter
 from experiments.__main__ import main
 
 SIDE = 32

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.clips import Clip, ClipWriter
+from datamodules.clip_writer import ClipWriter
+from datamodules.clips import Clip
 from datamodules.faces import ffhq_view
 from datamodules.inbox import Crops, Entry, Piece, Visits, listed
 from experiments.outbox import Outbox

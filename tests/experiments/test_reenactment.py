@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.clips import Clip, ClipWriter
+from datamodules.clip_writer import ClipWriter
+from datamodules.clips import Clip
 from datamodules.images import UnreadableImage
 from datamodules.reading import Covering
 from experiments import reenactment

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from datamodules import detection
-from datamodules.clips import Clip, ClipWriter
+from datamodules.clip_writer import ClipWriter
+from datamodules.clips import Clip
 from datamodules.synthetic import draw_face
 from experiments import networks, restore
 from experiments.settings import SettingsError

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.clips import Clip, ClipWriter
+from datamodules.clip_writer import ClipWriter
+from datamodules.clips import Clip
 from datamodules.synthetic import draw_face
 from experiments import restore
 from experiments.settings import ROOT
@@ -23,7 +24,7 @@ SIDE, PICTURES, FRAMES = 48, 20, 160
 OWN = ("summary.csv", "outbox.jsonl", "outbox_0.jsonl")  # they hold seconds and dates
 KILLED = """
 import os, signal, sys
-from datamodules.clips import ClipWriter
+from datamodules.clip_writer import ClipWriter
 from experiments import outbox, restore
 
 owner, name = {"file": (outbox, "write_whole"), "frame": (ClipWriter, "write")}[sys.argv[1]]
