@@ -3,7 +3,8 @@
 A sample holds "image" and "target" (3, h, w) of 8 bits, and "name"; where the set knows who is on
 the photograph "identity"; where something was degraded "label", {blur, noise, low light}, and
 "degradation", what was done in words; where asked for "references" (n, 3, h, w), other photographs
-of the same person, undegraded; with parsing maps "parsing" (k, h, w), 255 in the plane of what a
+of the same person, undegraded, and the numbers in the set of the "photograph" itself and of those
+that are "shown" beside it, (n,); with parsing maps "parsing" (k, h, w), 255 in the plane of what a
 pixel shows and 0 in the others (`datamodules.parsing`). `datamodules.loading` makes batches of
 them, whose pictures and planes are float32 in [0, 1].
 """
@@ -39,6 +40,8 @@ class Sample(TypedDict):
     label: NotRequired[Float[Tensor, "3"]]
     degradation: NotRequired[str]
     references: NotRequired[UInt8[Tensor, "n 3 h w"]]
+    photograph: NotRequired[int]
+    shown: NotRequired[Int64[Tensor, " n"]]
     parsing: NotRequired[UInt8[Tensor, "k h w"]]
 
 
@@ -179,6 +182,7 @@ class DegradedPhotographs(Dataset[Sample]):
             chosen = self.references.chosen(key)
             pictures = [planes(self.photographs.picture(j)) for j in chosen]
             sample["references"] = torch.stack(pictures)
+            sample["photograph"], sample["shown"] = i, torch.tensor(chosen)
         return sample
 
 

@@ -132,9 +132,8 @@ def _without_answers(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 def _people(batch: Mapping[str, Any]) -> People | None:
     """Who is on a batch's images, where it tells and shows other photographs of them."""
-    if not {"identity", "references"} <= batch.keys():
-        return None
-    return People(batch["identity"], batch["references"])
+    names = ("identity", "photograph", "references", "shown")
+    return People(*(batch[name] for name in names)) if batch.keys() >= {*names} else None
 
 
 def _now(image: Tensor) -> float:

@@ -29,13 +29,15 @@ class People(NamedTuple):
     """Who is on some images, and clean photographs of them."""
 
     identity: Tensor  # (b,), numbers
+    photograph: Tensor  # (b,), numbers of the images in their set
     references: Tensor  # (b, n, 3, h, w) in [0, 1], never the image itself
+    shown: Tensor  # (b, n), the references' numbers in the set
 
 
 class Gallery(NamedTuple):
     """What judges see in the references of some people."""
 
-    identity: Tensor  # (b,)
+    people: People
     embeddings: dict[str, Tensor]  # (b, n, d) by the name of the judge
 
 
@@ -155,7 +157,7 @@ class Measures:
         with torch.no_grad():
             seen = self.jury(people.references.flatten(0, 1))
         shape = people.references.shape[:2]
-        return Gallery(people.identity, {name: e.unflatten(0, shape) for name, e in seen.items()})
+        return Gallery(people, {name: e.unflatten(0, shape) for name, e in seen.items()})
 
     def check(self, height: int, width: int) -> None:
         """Nothing, for images that are large enough for all that is measured.

@@ -28,7 +28,7 @@ class Perception:
         adversarial: of the game against the discriminator.
     """
 
-    content: NonNegativeFloat = 1.0
+    content: NonNegativeFloat = 6e-3
     adversarial: NonNegativeFloat = 1e-3
 
 

@@ -37,7 +37,8 @@ ARI_DEFINITION = (
 
 RECOGNITION = (
     "top1_x, top5_x: the share of faces whose person judge x finds first, or among the first five, "
-    "in a gallery of the clean reference photographs of everybody in the test."
+    "in a gallery of the clean reference photographs of everybody in the test. The face's own "
+    "photograph and its references do not count, and a face whose person has no other is left out."
 )
 RANKS = (1, 5)
 
@@ -112,11 +113,12 @@ class Row(nn.Module):
             found, probe = self._recognition(name), output.embeddings[name]
             if gallery is None:  # nobody is looked up, and every process has to say so
                 nobody = torch.zeros(0, dtype=torch.long, device=probe.device)
-                found.update(probe[:0], nobody, probe[:0], nobody)
+                found.update(probe[:0], nobody, nobody[:, None], probe[:0], nobody, nobody)
                 continue
-            faces, who = gallery.embeddings[name], gallery.identity
+            faces, (who, photograph, _, shown) = gallery.embeddings[name], gallery.people
+            apart = torch.cat([photograph[:, None], shown], 1)
             owners = who.repeat_interleave(faces.shape[1])
-            found.update(probe, who, faces.flatten(0, 1), owners)
+            found.update(probe, who, apart, faces.flatten(0, 1), owners, shown.flatten())
 
     def _recognition(self, judge: str) -> Recognition:
         metric = self.people[f"top_{judge}"]

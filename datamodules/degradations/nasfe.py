@@ -223,6 +223,29 @@ and one pair of sigmas give 5,200 (`test_a_hundred_pictures_make_as_many_as_tabl
 """
 
 
+@final
+@dataclass(frozen=True)
+class OfTestSet(Degradation):
+    """NASFE's tests: each picture under one combination of a set of Table 4, drawn.
+
+    Deviation: Table 4 has each under all of them; so do the files of `prepare`, with no references.
+
+    Raises:
+        ValueError: if `name` is not in `TEST_SETS`.
+    """
+
+    name: str = "Test-BNL"
+
+    def __post_init__(self) -> None:
+        if self.name not in TEST_SETS:
+            raise ValueError(f"name must be one of {', '.join(TEST_SETS)}, got {self.name!r}")
+
+    def __call__(self, image: Image, generator: np.random.Generator) -> Degraded:
+        """`image` under a combination drawn."""
+        settings = TEST_SETS[self.name].settings()
+        return apply(image, settings[int(generator.integers(len(settings)))], generator)
+
+
 @cache
 def fixed_kernels() -> tuple[Kernel, ...]:
     """The kernels of the test sets, always the same: 40 of motion, then 12 Gaussians.

@@ -12,7 +12,8 @@ def image_difference(
 
     .. math:: \phi(x, y) = \min(1, \operatorname{mean}_c |x - y| / s)
 
-    Deviation: the paper does not define phi. An absolute scale, unlike a division by the largest
+    Deviation: the paper names the Euclidean distance as an example of phi and no scale; this is the
+    mean absolute difference over an absolute scale, which, unlike a division by the largest
     difference, gives an untouched pair a mask of zero and does not let one strong spot hide the
     faint ones (`test_a_strong_spot_does_not_change_the_value_of_a_faint_one`).
 
@@ -51,7 +52,8 @@ def mask_regression(
 
     Deviation: printed is the teacher's output, which is a moving average and has no gradient; the
     student takes its place, and the teacher follows
-    (`test_the_term_moves_the_student` in the tests of the network). The norm is a mean.
+    (`test_the_term_moves_the_student` in the tests of the network). The sigmoid, which L_H has and
+    this term lacks in print, brings the logits to phi's range. The norm is a mean.
     """
     return F.mse_loss(logits.sigmoid(), difference)
 

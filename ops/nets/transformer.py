@@ -187,7 +187,7 @@ class SelectiveBlock(nn.Module):
 
 
 class GlobalBlock(nn.Module):
-    """Plain self-attention over all tokens: the ablation "w/ GSA". The mask plays no part.
+    """Plain self-attention over all tokens that it is given: the ablation "w/ GSA", without a mask.
 
     Args:
         dim: channels of a token.

@@ -1,4 +1,4 @@
-"""VDSR (Kim, Lee and Lee, CVPR 2016): the baseline of Makeup-Go's Tables 1 to 3.
+"""VDSR (Kim, Lee and Lee, CVPR 2016): what Makeup-Go's Table 3 compares with.
 
 Changed from the paper: three channels in and out instead of luminance. The convolutions have no
 bias, as in the common public implementation; the paper does not say.

@@ -30,7 +30,8 @@ def data_of(path: Path, *scale: str) -> pl.LightningDataModule:
 
 def check(batch: dict[str, Any], size: int) -> None:
     """That a batch of `size` samples is what the suite's networks may count on."""
-    others = {"name", "label", "degradation", "identity", "references", "parsing"}
+    others = {"name", "label", "degradation", "parsing"}
+    others |= {"identity", "photograph", "references", "shown"}
     assert set(batch) <= {*PICTURES, *others}
     assert len(batch["name"]) == size
     assert all(isinstance(name, str) and name for name in batch["name"])

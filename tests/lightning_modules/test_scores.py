@@ -172,20 +172,20 @@ class MeanColour(torch.nn.Module):
         return image.mean((2, 3)) - 0.5
 
 
-def shades() -> tuple[torch.Tensor, People]:
+def shades(first: int = 0) -> tuple[torch.Tensor, People]:
     """Three people of a colour each, each on the image and on two photographs beside it."""
     shade = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]])
     pictures = shade[:, :, None, None].expand(-1, -1, 16, 16)
     references = torch.stack([0.9 * pictures, 0.8 * pictures + 0.1], dim=1)
-    return pictures, People(torch.tensor([7, 3, 5]), references)
+    numbers = first + torch.arange(9).view(3, 3)
+    return pictures, People(torch.tensor([7, 3, 5]), numbers[:, 0], references, numbers[:, 1:])
 
 
 def test_faces_are_looked_up_among_the_references_of_all() -> None:
-    target, people = shades()
     scores = Scores(Measures(judges={"colour": MeanColour()}))
     nowhere = torch.zeros(3, 1, 16, 16)
-    wrong = target.roll(1, 0)
-    scores.update(wrong, target, target, nowhere, None, 1.0, people)
+    for target, people in (shades(), shades(9)):
+        scores.update(target.roll(1, 0), target, target, nowhere, None, 1.0, people)
     table = scores.table()
     assert (table["output"]["top1_colour"], table["output"]["top5_colour"]) == (1.0, 1.0)
     assert (table["identity"]["top1_colour"], table["identity"]["top5_colour"]) == (0.0, 1.0)

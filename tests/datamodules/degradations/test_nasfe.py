@@ -19,6 +19,7 @@ from datamodules.degradations.nasfe import (
     Camera,
     Condition,
     NasfeDegradation,
+    OfTestSet,
     Setting,
     apply,
     fixed_kernels,
@@ -274,3 +275,21 @@ def test_what_cannot_be_is_refused():
         apply(picture(), Setting(sigma_s=-0.1), np.random.default_rng(0))
     with pytest.raises(ValueError, match=re.escape("must be (h, w, 3)")):
         apply(picture()[..., 0], Setting(), np.random.default_rng(0))
+
+
+def test_a_picture_of_a_test_set_has_a_combination_of_table_4_and_no_kernel_of_training():
+    generator, told = np.random.default_rng(0), []
+    for _ in range(150):
+        steps = OfTestSet("Test-BNL")(picture(), generator).steps
+        told.append([dict(step.parameters) for step in steps])
+    blurs = {str(blur) for blur, _, _ in told}
+    fixed = {str(dict(kernel.parameters)) for kernel in fixed_kernels()}
+    assert blurs <= fixed
+    assert len(blurs) > 40  # of 52
+    assert {light["factor"] for _, light, _ in told} == {0.15, 0.3}
+    assert {(noise["sigma_s"], noise["sigma_c"]) for _, _, noise in told} == {(0.1, 0.05)}
+
+
+def test_a_test_set_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match=r"one of Test-B, Test-N, .* got 'Test-X'"):
+        OfTestSet("Test-X")
