@@ -33,6 +33,9 @@ OPTIONS = $(if $(SCALE),--scale=$(SCALE)) $(if $(RUN),--run=$(RUN)) \
 	$(if $(DEVICES),--trainer.devices=$(DEVICES)) $(if $(NODES),--trainer.num_nodes=$(NODES)) \
 	$(if $(DATA_ROOT),--root=$(DATA_ROOT))
 
+# $(call need,CKPT,<run>) ends a target whose variable is empty.
+need = @test -n "$($(1))" || { echo "$@: give $(1)=$(2)" >&2; exit 2; }
+
 .DEFAULT_GOAL := help
 .PHONY: help install train validate evaluate predict restore export demo transfer data prepare show show-data \
 	list weights report claims sweep bench kills docs check test format layers clean
@@ -63,22 +66,31 @@ predict: $(READY) ## write the answers of a trained EXP as pictures
 	@$(RUN_IT) predict $(EXP) $(OPTIONS) $(if $(CKPT),--ckpt=$(CKPT)) $(ARGS)
 
 restore: $(READY) ## restore photographs, folders and clips by a trained run: CKPT IN OUT (ALIGNED=1 for crops)
+	$(call need,CKPT,<run or checkpoint>)
+	$(call need,IN,<photograph or folder or clip>)
+	$(call need,OUT,<folder>)
 	@$(RUN_IT) restore --ckpt='$(CKPT)' --in='$(IN)' --out='$(OUT)' $(if $(filter 1,$(ALIGNED)),--aligned) $(ARGS)
 
 export: $(READY) ## write a trained network for use elsewhere: CKPT FORMAT=onnx|torchscript|pt2|safetensors TO
+	$(call need,CKPT,<run or checkpoint>)
 	@$(RUN_IT) export --ckpt='$(CKPT)' $(if $(FORMAT),--format=$(FORMAT)) --to='$(or $(TO),exported)' $(ARGS)
 
 demo: $(READY) ## a page in the browser to try a trained network on: CKPT
+	$(call need,CKPT,<run or checkpoint>)
 	@$(RUN_IT) demo --ckpt='$(CKPT)' $(if $(filter 1,$(ALIGNED)),--aligned) $(ARGS)
 
 transfer: $(READY) ## put a photograph's embedding on the faces of a clip: CKPT FACE IN OUT
+	$(call need,CKPT,<run or checkpoint>)
+	$(call need,FACE,<photograph>)
+	$(call need,IN,<clip>)
+	$(call need,OUT,<clip>)
 	@$(RUN_IT) transfer --ckpt='$(CKPT)' --face='$(FACE)' --in='$(IN)' --out='$(OUT)' $(ARGS)
 
 data: $(READY) ## draw a made-up data set: SET=ffhqr TO=folder SIZE=128
 	@$(PY) -m experiments data --set=$(SET) --to=$(or $(TO),data/$(SET)_drawn) $(if $(SIZE),--size=$(SIZE)) $(ARGS)
 
 prepare: $(READY) ## make a data set from photographs, shards or test sets: SET FROM TO SIZE FORMAT
-	@test -n "$(FROM)" || { echo "prepare: name the photographs by FROM=<folder>" >&2; exit 2; }
+	$(call need,FROM,<folder of photographs>)
 	@$(PY) -m experiments prepare --set=$(SET) --from=$(FROM) $(if $(TO),--to=$(TO)) \
 	$(if $(SIZE),--size=$(SIZE)) $(if $(FORMAT),--format=$(FORMAT)) $(ARGS)
 
@@ -98,12 +110,14 @@ report: $(READY) ## gather the results of all runs beside the papers' numbers
 	@$(PY) -m experiments report $(ARGS)
 
 sweep: $(READY) ## run a W&B sweep file: SWEEP=file, LOCAL=1 without a server
+	$(call need,SWEEP,<file>)
 	@$(RUN_IT) sweep $(SWEEP) $(if $(filter 1,$(LOCAL)),--local) $(OPTIONS) $(ARGS)
 
 bench: $(READY) ## measure the kernels against their baselines
 	@$(TUNING) $(PY) -m benchmarks $(ARGS)
 
 claims: $(READY) ## train what a paper's claims are judged by, then report: PAPER=crn SCALE SEEDS=3
+	$(call need,PAPER,<crn or another of experiments/claims.yaml>)
 	@$(RUN_IT) claims --paper=$(PAPER) $(if $(SEEDS),--seeds=$(SEEDS)) $(OPTIONS) $(ARGS)
 
 kills: $(READY) ## runs killed in many places, against a whole one

@@ -44,8 +44,8 @@ def find_detector(given: Path | None) -> Path:
     """
     named = given or os.environ.get(VARIABLE)
     source = (
-        "get yunet_n_640_640.onnx (Apache-2.0) from the folder onnx of "
-        "https://github.com/ShiqiYu/libfacedetection.train and give its path"
+        "get YuNet by `make weights ARGS=yunet`, or yunet_n_640_640.onnx (Apache-2.0) from the "
+        "folder onnx of https://github.com/ShiqiYu/libfacedetection.train, and give its path"
     )
     if not named:
         msg = f"no face detector: neither --detector nor {VARIABLE} is set; {source}"

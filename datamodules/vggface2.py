@@ -213,6 +213,8 @@ class VGGFace2(pl.LightningDataModule):
 
     def _some(self, split: Split) -> Photographs:
         if not len(self.photographs[split]):
+            if not any(map(len, self.photographs.values())):
+                raise ValueError(f"{self.root} holds no picture: it takes <person>/<picture>")
             raise ValueError(
                 f"{self.root} has nobody for {split}: hold out a larger share, or add people"
             )

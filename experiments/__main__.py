@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises SettingsError instead of printing the usage."""
-        raise SettingsError(message)
+        raise SettingsError(f"{message}; --help lists the options")
 
 
 def truth(word: str) -> bool:
@@ -216,7 +217,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     command, *rest = arguments
     try:
-        return _dispatch(command, rest)
+        code = _dispatch(command, rest)
+        sys.stdout.flush()
     except SettingsError as error:
         if all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "SLURM_LOCALID")):
             sys.stderr.write(f"error: {error}\n")  # once a machine, not once a process
@@ -228,6 +230,11 @@ def main(arguments: Sequence[str]) -> int:
         raise
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read has enough, as in `list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    else:
+        return code
 
 
 if __name__ == "__main__":

@@ -160,7 +160,8 @@ def run_all(jobs: Sequence[Job], dry: bool) -> dict[str, str]:
     for i, job in enumerate(jobs, 1):
         try:
             state = job.state()
-            sys.stdout.write(f"[{i} of {len(jobs)}] {job.folder.name}: {state}\n")
+            told = f"would {state}" if dry and state != FINISHED else state
+            sys.stdout.write(f"[{i} of {len(jobs)}] {job.folder.name}: {told}\n")
             sys.stdout.flush()
             if dry and state != FINISHED:
                 sys.stdout.write(f"  {' '.join(job.command(state))}\n")

@@ -23,8 +23,8 @@ from experiments import tables
 from experiments.messages import one_line, plain
 from experiments.other_data import at_root, scored_on
 from experiments.parts import (
-    DECIDED_HERE,
     Record,
+    add_trainer,
     check_precision,
     instead,
     run_callbacks,
@@ -107,14 +107,7 @@ class SuiteCLI(LightningCLI):
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The Trainer's arguments but those decided here, the method and its data."""
-        parser.add_class_arguments(
-            pl.Trainer,
-            "trainer",
-            fail_untyped=False,
-            instantiate=False,
-            sub_configs=True,
-            skip=set(DECIDED_HERE),
-        )
+        add_trainer(parser)
         parser.add_lightning_class_args(Run, "model", subclass_mode=True)
         parser.add_lightning_class_args(pl.LightningDataModule, "data", subclass_mode=True)
 
@@ -193,6 +186,9 @@ class SuiteCLI(LightningCLI):
     def execute(self) -> None:
         """Runs the command, then says on the first process what came out and where it lies."""
         data = {"datamodule": self.datamodule}
+        cluster = getattr(self.trainer.strategy, "cluster_environment", None)
+        if cluster is not None and not cluster.creates_processes_externally:
+            self.datamodule.prepare_data()  # while there is no peer to lose
         if self.request.command == "fit":
             self.trainer.fit(self.model, **data, ckpt_path=self.checkpoint)
             if self.request.evaluate:

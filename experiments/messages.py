@@ -41,7 +41,7 @@ def one_line(message: str, settings: dict[str, Any], known: Iterable[str]) -> st
         settings: the merged settings that were parsed; they name the classes in use.
         known: every key that the parser has by itself.
     """
-    keys = [*known, *_class_keys(settings)]
+    keys = [key for key in (*known, *_class_keys(settings)) if not key.endswith(".help")]
     stray = re.match(r"unrecognized arguments: (\S+)", message)
     if stray:
         return _stray(stray.group(1), keys)
@@ -144,16 +144,16 @@ def _wrong_value(message: str, path: str) -> str:
         options = list(dict.fromkeys(word.strip("'") for word in choices))
         value = _given(message)
         return f"{path} must be one of {', '.join(options)}; got '{value}'{nearest(value, options)}"
+    kinds = [(name or text).strip() for name, text in _EXPECTED.findall(message)]
+    wanted = [
+        kind for kind in dict.fromkeys(kinds) if kind != "NoneType" and "path but" not in kind
+    ]
     typed = _WRONG_TYPE.search(message)
     if typed:
         kind, reason = typed.groups()
         refused = re.search(r"'([^']*)'$|^(\S+) does not", reason.strip())
         value = (refused.group(1) or refused.group(2)) if refused else _given(message)
-        return f"{path} must be {NUMBERS.get(kind, kind)}, got '{value}'"
-    kinds = [(name or text).strip() for name, text in _EXPECTED.findall(message)]
-    wanted = [
-        kind for kind in dict.fromkeys(kinds) if kind != "NoneType" and "path but" not in kind
-    ]
+        return f"{path} must be {' or '.join([*wanted, NUMBERS.get(kind, kind)])}, got '{value}'"
     return f"{path} must be {' or '.join(wanted)}, got '{_given(message)}'" if wanted else ""
 
 

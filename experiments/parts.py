@@ -12,7 +12,9 @@ import lightning_modules  # noqa: F401 - repairs torchvision before Lightning im
 
 import pytorch_lightning as pl  # isort: skip
 from jsonargparse import Namespace
+from jsonargparse.typing import ClosedUnitInterval
 from PIL import Image
+from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
@@ -52,6 +54,9 @@ DECIDED_HERE = {
     *(key.removeprefix("trainer.") for key in INSTEAD),
 }
 
+LIMITS = ("limit_val_batches", "limit_test_batches", "limit_predict_batches")
+COUNT_OR_SHARE = int | ClosedUnitInterval | None  # of batches: 1 is one batch, 1.0 all of them
+
 # A step is judged by the norm of its gradients, and taken on the weights themselves.
 PRECISIONS = (None, "32-true", "64-true", "bf16-mixed")
 
@@ -69,6 +74,25 @@ def instead(line: str, known: Iterable[str]) -> str:
     key = unknown.group(1)
     closest = difflib.get_close_matches(key, [*known, *INSTEAD], n=1)
     return f"no setting '{key}': {INSTEAD[closest[0]]}" if set(closest) & set(INSTEAD) else line
+
+
+def add_trainer(parser: LightningArgumentParser) -> None:
+    """Adds the Trainer's arguments but those decided here.
+
+    The limits have a type of their own. `typing` takes the Trainer's `Union[int, float]` and a
+    `Union[float, int]` for equal and hands out whichever was written first anywhere in the
+    process; where that is the second, a limit of one batch would become one of all batches.
+    """
+    parser.add_class_arguments(
+        pl.Trainer,
+        "trainer",
+        fail_untyped=False,
+        instantiate=False,
+        sub_configs=True,
+        skip={*DECIDED_HERE, *LIMITS},
+    )
+    for limit in LIMITS:
+        parser.add_argument(f"--trainer.{limit}", type=COUNT_OR_SHARE, default=None)
 
 
 def check_precision(precision: Any) -> None:

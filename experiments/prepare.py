@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from experiments import testsets
 from experiments.workers import each
 
 if TYPE_CHECKING:  # their packages take seconds to load, which --help need not
@@ -78,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     line = "A data set in the layout of a published one from a folder of photographs."
     parser = _Parser("prepare", description=line, allow_abbrev=False)
     add = parser.add_argument
-    add("--set", choices=SETS, default="ffhqr", help="layout to write")
+    kinds = (*SETS, *testsets.NAMES)  # the latter are made there
+    add("--set", choices=kinds, default="ffhqr", help="layout to write, or test sets")
     packed = "folder (default); webdataset packs --from, a set that has its layout, into tar shards"
     add("--format", choices=["folder", "webdataset"], default="folder", help=packed)
     add("--per-shard", type=int, help="photographs in a shard; default: 1000, fewer in a small set")

@@ -274,13 +274,17 @@ def start_from(folder: Path, resume: bool) -> str | None:
 
 
 def trained(folder: Path, checkpoint: str) -> str:
-    """The file of a run's "last" or "best" checkpoint, or of a path.
+    """The file of a run's "last" or "best" checkpoint, of a path, or the last of another run's.
 
     Raises:
         SettingsError: if there is no such file.
     """
     known = checkpoint in ("last", "best")
     path = folder / "checkpoints" / f"{checkpoint}.ckpt" if known else Path(checkpoint)
+    path = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
     if not path.is_file():
-        raise SettingsError(f"no checkpoint at {path}: train first, or name one by --ckpt=<path>")
+        raise SettingsError(
+            f"no checkpoint at {path}: train first, or name last, best, a .ckpt file or a run's "
+            "folder by CKPT (--ckpt)"
+        )
     return str(path)

@@ -1,6 +1,5 @@
 """Runs a W&B sweep file: on this machine without a server, or handed to `wandb sweep`."""
 
-import argparse
 import hashlib
 import os
 import random
@@ -192,7 +191,9 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SettingsError: if the file or an option is wrong.
     """
-    parser = argparse.ArgumentParser(prog="python -m experiments sweep", allow_abbrev=False)
+    from experiments.__main__ import COMMANDS, Parser
+
+    parser = Parser("sweep", f"{COMMANDS['sweep'].capitalize()}.")
     parser.add_argument("file", type=Path, help="a W&B sweep file")
     parser.add_argument("--local", action="store_true", help="run it here, without a server")
     parser.add_argument("--count", type=int, default=0, help="runs at most")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from experiments.settings import SettingsError
 
@@ -20,12 +20,6 @@ NAMES = ("nasfe_tests", "ispl_tests")
 
 
 LAYOUTS = ("celeba", "ffhq", "folder", "vggface2")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raises instead of printing the usage and leaving."""
-        raise SettingsError(f"{message}; --help lists the settings")
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("prepare", description=__doc__, allow_abbrev=False)
+    from experiments.__main__ import Parser
+
+    parser = Parser("prepare", str(__doc__))
     add = parser.add_argument
     add("--set", dest="suite", choices=NAMES, required=True, help="whose test sets")
     add("--from", dest="source", type=Path, required=True, help="folder of a data set")

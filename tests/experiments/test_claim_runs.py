@@ -133,7 +133,7 @@ def test_a_dry_run_only_tells_the_commands(
 ):
     assert main(["claims", "--paper=paper", "--scale=demo", "--dry-run", WIDE]) == 0
     told = capsys.readouterr().out
-    assert "[1 of 9] full_demo_seed0: start\n" in told
+    assert "[1 of 9] full_demo_seed0: would start\n" in told
     assert f"--run=other_demo_seed2 --seed_everything=2 {WIDE}\n" in told
     assert started == []
     assert not runs.exists()

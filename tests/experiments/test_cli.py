@@ -207,7 +207,7 @@ def test_a_wrong_setting_is_one_line_and_code_2_and_leaves_no_run(
 
 def test_a_missing_checkpoint_is_one_line(command: Command, capsys: pytest.CaptureFixture[str]):
     assert command("test") == 2
-    assert "last.ckpt: train first, or name one by --ckpt=" in capsys.readouterr().err
+    assert "last.ckpt: train first, or name last, best" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_one_line(

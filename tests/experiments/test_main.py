@@ -1,7 +1,9 @@
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -164,3 +166,29 @@ def test_another_exit_code_passes_through(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(SystemExit) as stop:
         main(["list"])
     assert stop.value.code == 143
+
+
+def test_who_reads_no_further_ends_a_command_quietly():
+    command = [sys.executable, "-m", "experiments", "list"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=PIPE, stderr=PIPE) as running:
+        assert running.stdout
+        assert running.stderr
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 128 + signal.SIGPIPE
+
+
+def test_data_that_are_missing_are_told_before_there_are_more_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(
+        "lightning_fabric.strategies.launchers.subprocess_script.subprocess.Popen", refused
+    )
+    two = ["--trainer.accelerator=cpu", "--trainer.devices=2", f"--root={tmp_path / 'none'}"]
+    assert main(["fit", "embedder_demo", "--scale=smoke", *two]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: there is no folder {tmp_path / 'none'}")

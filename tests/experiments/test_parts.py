@@ -11,7 +11,7 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 
 from datamodules.across import Across
 from experiments import cli
-from experiments.parts import Predictions, run_callbacks, run_loggers, run_strategy
+from experiments.parts import LIMITS, Predictions, run_callbacks, run_loggers, run_strategy
 from experiments.settings import Request, SettingsError
 from lightning_modules.base import Restored
 from lightning_modules.checkpoints import CheckpointError, Checkpoints
@@ -35,6 +35,35 @@ def test_wandb_not_installed_names_the_extra(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(SettingsError, match=r"pip install -e '\.\[wandb\]'"):
         run_loggers(tmp_path, Namespace(wandb="offline"))
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("value", [1, 1.0, 0.5, 0, None])
+def test_one_batch_is_not_all_of_them(
+    limit: str,
+    value: float | None,
+    tiny: Path,
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+):
+    def shown(*overrides: str) -> object:
+        with pytest.raises(SystemExit):
+            command("show", *overrides)
+        return yaml.safe_load(capsys.readouterr().out)["trainer"][limit]
+
+    written = yaml.safe_dump(value).split()[0]
+    given = shown(f"--trainer.{limit}={written}")
+    assert (type(given), given) == (type(value), value)
+    tiny.write_text(f"{tiny.read_text()}scales: {{smoke: {{trainer: {{{limit}: {written}}}}}}}\n")
+    read = shown()
+    assert (type(read), read) == (type(value), value)
+
+
+def test_a_limit_is_a_count_or_a_share(
+    tiny: Path, command: Command, capsys: pytest.CaptureFixture[str]
+):
+    assert command("fit", "--trainer.limit_val_batches=2.5") == 2
+    assert "must be int or a number from 0 to 1, got '2.5'" in capsys.readouterr().err
 
 
 def test_checkpoints_lie_in_the_runs_folder(tmp_path: Path):

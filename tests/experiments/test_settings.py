@@ -173,5 +173,6 @@ def test_a_resumed_run_starts_from_its_last_checkpoint(tmp_path: Path):
     last.write_text("")
     assert start_from(tmp_path, resume=True) == str(last)
     assert settings.trained(tmp_path, "last") == str(last)
+    assert settings.trained(tmp_path / "other", str(tmp_path)) == str(last)
     with pytest.raises(SettingsError, match=r"no checkpoint at .*best\.ckpt"):
         settings.trained(tmp_path, "best")

@@ -40,7 +40,7 @@ def test_two_processes_write_what_one_does(celeba: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--set=nasfe_tests"], "required: --from; --help lists the settings"),
+        (["--set=nasfe_tests"], "required: --from; --help lists the options"),
         (["--set=x", "--from=y"], "invalid choice: 'x'"),
         (["--set=nasfe_tests", "--from=nowhere"], "nowhere"),
         (["--set=ispl_tests", "--from=nowhere", "--photographs=-1"], "must not be negative"),
