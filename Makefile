@@ -33,8 +33,8 @@ OPTIONS = $(if $(SCALE),--scale=$(SCALE)) $(if $(RUN),--run=$(RUN)) \
 	$(if $(DEVICES),--trainer.devices=$(DEVICES)) $(if $(NODES),--trainer.num_nodes=$(NODES)) \
 	$(if $(DATA_ROOT),--root=$(DATA_ROOT))
 
-# $(call need,CKPT,<run>) ends a target whose variable is empty.
-need = @test -n "$($(1))" || { echo "$@: give $(1)=$(2)" >&2; exit 2; }
+# $(call need,CKPT,<run>) ends a target whose variable is empty, unless it is asked for help.
+need = $(if $($(1))$(filter -h --help,$(ARGS)),,@echo "$@: give $(1)=$(2)" >&2; exit 2)
 
 .DEFAULT_GOAL := help
 .PHONY: help install train validate evaluate predict restore export demo transfer data prepare show show-data \

@@ -24,8 +24,9 @@ WRITTEN: Final = (".mp4", ".m4v", ".mov", ".mkv")
 """Endings of the clips that can be written."""
 
 _TICKS: Final = {"libx264": 360_000, "mpeg4": 60_000}  # a second at most; MPEG-4 has 16 bits
+_SAME_EVERYWHERE = "mbtree=0:threads=2:sliced-threads=0:lookahead-threads=1"
 _QUALITY: Final = {
-    "libx264": {"crf": "17", "x264-params": "mbtree=0"},
+    "libx264": {"crf": "17", "x264-params": _SAME_EVERYWHERE},
     "mpeg4": {"flags": "+qscale", "global_quality": "236"},  # 2 of 31, the best being 1
 }
 
@@ -38,9 +39,9 @@ class ClipWriter:
     without libx264. Both want even sides, so an odd one is made even by its last row or column,
     twice. Until the end the file is called `.<name>.part<ending>`; an error removes it.
 
-    x264's macroblock tree is off: with it, on processors with AVX-512, the same frames made files
-    that differed now and then (`test_the_same_frames_make_the_same_file`). Two real clips are a
-    fifth and two fifths larger for that, and their worst frames 1.2 and 0.7 dB nearer.
+    The same frames make the same file. So x264's macroblock tree is off: with it, on processors
+    with AVX-512, files differed now and then; what that costs is in `restore.md` of the results.
+    And the number of threads is set: else it is the machine's, and the file has as many slices.
 
     Args:
         path: of the file; its folder is made if need be.

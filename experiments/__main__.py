@@ -230,11 +230,23 @@ def main(arguments: Sequence[str]) -> int:
         raise
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read has enough, as in `list | head`
+    except BrokenPipeError as broken:
+        if not _nobody_reads():
+            raise broken from None  # a pipe of a worker or a logger
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     else:
         return code
+
+
+def _nobody_reads() -> bool:
+    """Whether who read what is printed has enough, as in `list | head`."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
 
 
 if __name__ == "__main__":

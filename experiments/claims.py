@@ -58,7 +58,7 @@ class Claim:
         """The paper's two numbers; none where it does not print one."""
         figure, _, judge = self.metric.partition("_")
         name = figure if figure in ONE_JUDGE and judge else self.metric
-        both = [describe(each)[1].get(f"test/{name}") for each in self.pair]
+        both = [describe(each, self.source)[1].get(f"test/{name}") for each in self.pair]
         return both[0], both[1]
 
     @property

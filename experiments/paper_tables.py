@@ -52,7 +52,7 @@ def tables_section(chapter: Chapter) -> list[str]:
         if run.isdisjoint(members):
             lines += [f"### {title}\n", f"No run of {', '.join(members)}.\n"]
             continue
-        rows = _rows(chapter, members, title != ELSEWHERE)
+        rows = _rows(chapter, members, title)
         shown += rows
         lines += [f"### {title}\n", markdown(rows, _columns(rows), [])]
     notes = notes_of(shown, PRINTED)
@@ -76,14 +76,14 @@ def _order(title: str) -> tuple[bool, str]:
     return title == ELSEWHERE, title.zfill(10)
 
 
-def _rows(chapter: Chapter, members: Sequence[str], whole: bool) -> list[Row]:
+def _rows(chapter: Chapter, members: Sequence[str], title: str) -> list[Row]:
     """The rows of a table: inputs and rivals, outputs, and of a whole table what was not run."""
     groups = [group for group in chapter.groups if group.experiment in members]
     there = {group.experiment for group in groups}
-    missing = [name for name in members if whole and name not in there]
-    rows = [*_other_rows(groups, chapter), *(_row(group, chapter) for group in groups)]
+    missing = [name for name in members if title != ELSEWHERE and name not in there]
+    rows = [*_other_rows(groups, chapter), *(_row(group, chapter, title) for group in groups)]
     rows.sort(key=lambda row: str(row["on"]).split(", ")[0].zfill(4))
-    return rows + [_unknown(name) for name in missing]
+    return rows + [_unknown(name, title) for name in missing]
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
@@ -112,7 +112,7 @@ def _definitions(groups: Sequence[Repeats]) -> list[str]:
     return lines
 
 
-def _row(group: Repeats, chapter: Chapter) -> Row:
+def _row(group: Repeats, chapter: Chapter, title: str) -> Row:
     metrics = {name: _cell(group, name) for name in _metrics(group.runs, "output")}
     head = {
         "on": str(chapter.number(group)),
@@ -123,16 +123,16 @@ def _row(group: Repeats, chapter: Chapter) -> Row:
         "seeds": f"{len(group.seeds)} ({', '.join(map(str, group.seeds))})",
         "n": group.runs[0].count,
     }
-    return head | _beside(metrics, group.experiment) | {COMPARABLE: _comparable(group)}
+    return head | _beside(metrics, group.experiment, title) | {COMPARABLE: _comparable(group)}
 
 
-def _unknown(experiment: str) -> Row:
-    return {"on": "", "experiment": experiment, "method": NOT_RUN} | _beside({}, experiment)
+def _unknown(experiment: str, title: str) -> Row:
+    return {"on": "", "experiment": experiment, "method": NOT_RUN} | _beside({}, experiment, title)
 
 
-def _beside(metrics: Mapping[str, Any], experiment: str) -> Row:
+def _beside(metrics: Mapping[str, Any], experiment: str, title: str) -> Row:
     """Our metrics, each before the paper's; the paper's others beside an empty cell."""
-    expected = describe(experiment)[1] if experiment in names() else {}
+    expected = describe(experiment, title)[1] if experiment in names() else {}
     printed = {name: as_printed(value) for name, value in expected.items()}
     unmeasured = {name.removeprefix("test/"): None for name in printed if name != "source"}
     return beside_the_paper({**metrics, **{k: metrics.get(k) for k in unmeasured}}, printed)

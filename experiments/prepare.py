@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from experiments import testsets
+from experiments.settings import SettingsError
 from experiments.workers import each
 
 if TYPE_CHECKING:  # their packages take seconds to load, which --help need not
@@ -26,10 +27,6 @@ if TYPE_CHECKING:  # their packages take seconds to load, which --help need not
 SETS = ("celeba", "facerenov", "ffhq", "ffhqr", "folder", "frwild", "makeup", "vggface2")
 SAVE_EVERY = 500
 REPORT = "prepared_report.csv"
-
-
-class _WrongOption(ValueError):
-    """A setting that cannot be; the message is one sentence for the user."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -46,10 +43,9 @@ def main(argv: Sequence[str]) -> int:
         ending = "prepared" if options.format == "folder" else "shards"
         options.to = options.to or Path(f"data/{options.set}_{ending}")
         _check(options)
-    except _WrongOption as error:
+    except SettingsError as error:
         return _refuse(error)
     from datamodules.preparation import PreparationError
-    from experiments.settings import SettingsError
 
     try:
         return _pack(options) if options.format == "webdataset" else _prepare(options)
@@ -69,15 +65,11 @@ def _refuse(error: Exception) -> int:
     return 2
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raises instead of printing the usage and leaving."""
-        raise _WrongOption(f"{message}; --help lists the settings")
-
-
 def _parser() -> argparse.ArgumentParser:
     line = "A data set in the layout of a published one from a folder of photographs."
-    parser = _Parser("prepare", description=line, allow_abbrev=False)
+    from experiments.__main__ import Parser
+
+    parser = Parser("prepare", line)
     add = parser.add_argument
     kinds = (*SETS, *testsets.NAMES)  # the latter are made there
     add("--set", choices=kinds, default="ffhqr", help="layout to write, or test sets")
@@ -115,7 +107,7 @@ def _check(options: argparse.Namespace) -> None:
         groups = re.compile(options.group_pattern).groups
     except re.error as error:
         msg = f"--group-pattern={options.group_pattern} is no regular expression: {error}"
-        raise _WrongOption(msg) from error
+        raise SettingsError(msg) from error
     for right, message in (
         (source.is_dir(), f"--from={options.source} is no folder, give one of photographs"),
         (
@@ -141,7 +133,7 @@ def _check(options: argparse.Namespace) -> None:
         ),
     ):
         if not right:
-            raise _WrongOption(message)
+            raise SettingsError(message)
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
@@ -168,7 +160,7 @@ def _pack(options: argparse.Namespace) -> int:
     for name in ("size", "val", "test", "limit", "faces", "min_eyes", "group", "group_pattern"):
         if getattr(options, name) != usual[name]:
             told = f"--{name.replace('_', '-')}={getattr(options, name)}"
-            raise _WrongOption(
+            raise SettingsError(
                 f"{told} is for photographs; --format=webdataset packs a set with its class's "
                 "own splits, whole"
             )

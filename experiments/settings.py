@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -187,8 +188,12 @@ def run_folder(name: str, scale: str | None) -> Path:
     return folder / os.environ["WANDB_RUN_ID"] if in_sweep else folder
 
 
-def describe(name: str) -> tuple[str, dict[str, Any]]:
+def describe(name: str, source: str = "") -> tuple[str, dict[str, Any]]:
     """An experiment's first comment line, and the numbers that its paper printed.
+
+    Args:
+        name: of the experiment.
+        source: where in the paper; a table that has numbers of its own in the file tells those.
 
     Raises:
         SettingsError: if the file cannot be read.
@@ -196,7 +201,12 @@ def describe(name: str) -> tuple[str, dict[str, Any]]:
     path = find(name)
     with path.open(encoding="utf-8") as lines:
         comment = next((line[1:].strip() for line in lines if line.startswith("#")), "")
-    return comment, read(path).get("expected") or {}
+    told = read(path).get("expected") or {}
+    tables = {title: numbers for title, numbers in told.items() if isinstance(numbers, dict)}
+    expected = {key: value for key, value in told.items() if key not in tables}
+    for title, numbers in tables.items():
+        expected |= numbers if re.search(rf"{title}\b", source) else {}
+    return comment, expected
 
 
 def paper_of(name: str) -> str:

@@ -1,3 +1,4 @@
+import os
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -65,6 +66,20 @@ def test_the_same_frames_make_the_same_file(tmp_path: Path):
         return path.read_bytes()
 
     assert len({made() for _ in range(8)}) == 1
+
+
+def test_the_number_of_processors_does_not_matter(tmp_path: Path):
+    processors = os.sched_getaffinity(0)
+    if len(processors) == 1:
+        pytest.skip("one processor, so that there is no other number to compare with")
+    face, files = draw_face(0, 0, 256).raw, []
+    for number in (1, len(processors)):
+        os.sched_setaffinity(0, sorted(processors)[:number])
+        with ClipWriter(tmp_path / f"{number}.mp4", (256, 256), RATE) as writer:
+            for i in range(20):
+                writer.write(np.roll(face, i, 1))
+        files.append((tmp_path / f"{number}.mp4").read_bytes())
+    assert files[0] == files[1]
 
 
 def test_sound_is_copied_byte_for_byte_and_in_its_time(tmp_path: Path):

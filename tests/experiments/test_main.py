@@ -178,6 +178,15 @@ def test_who_reads_no_further_ends_a_command_quietly():
     assert running.returncode == 128 + signal.SIGPIPE
 
 
+def test_a_broken_pipe_of_another_is_a_fault(monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> int:
+        raise BrokenPipeError("a worker's")
+
+    monkeypatch.setattr("experiments.__main__._dispatch", broken)
+    with pytest.raises(BrokenPipeError, match="a worker's"):
+        main(["list"])
+
+
 def test_data_that_are_missing_are_told_before_there_are_more_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

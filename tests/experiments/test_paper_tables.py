@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from experiments import settings
+from experiments.claims import Claim
 from experiments.paper_tables import ELSEWHERE, tables_of, tables_section
 from experiments.tables import read_rows
 from tests.experiments.made_up import MINE, chapter, table_rows, write_run
@@ -116,6 +117,19 @@ def test_a_files_source_tells_its_tables(runs: Path, source: str, titles: list[s
     text = f'bases: [../paper.yaml]\nexpected: {{source: "{source}"}}\n'
     (settings.EXPERIMENTS / "full.yaml").write_text(text)
     assert tables_of("full") == titles
+
+
+def test_a_table_tells_its_own_number_where_the_paper_has_two(runs: Path):
+    numbers = 'test/psnr: 40.0, test/ari: 3.0, source: "Tables 1 and 2", Table 1: {test/psnr: 41.9}'
+    text = f"bases: [../paper.yaml]\nexpected: {{{numbers}}}\n"
+    (settings.EXPERIMENTS / "full.yaml").write_text(text)
+    write_run(runs / "a", "full", 0)
+    for title, psnr in (("Table 1", "41.9"), ("Table 2", "40.0")):
+        row = next(row for row in table(runs, title) if row["experiment"] == "full")
+        assert (row["psnr (paper)"], row["ari (paper)"]) == (psnr, "3.0")
+    claim = Claim("full", "psnr", "above", "plain", "Section 4 and Table 1")
+    assert claim.printed == (41.9, 36.0)
+    assert settings.describe("full")[1]["test/psnr"] == 40.0
 
 
 def test_each_of_the_papers_tables_has_one_here_and_says_what_was_not_run(runs: Path):
