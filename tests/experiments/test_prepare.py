@@ -257,6 +257,7 @@ def test_a_killed_run_goes_on_to_the_same_end(options, tmp_path):
         ("--set=imagenet", "invalid choice: 'imagenet'"),
         ("--faces=none", "goes with --set=folder or makeup only, got --set=ffhqr"),
         ("--sise=64", "unrecognized arguments: --sise=64"),
+        ("--format=webdataset", "--val=0.2 is for photographs"),
     ],
 )
 def test_wrong_settings_are_one_line_and_code_2(change, words, tmp_path, capsys):
