@@ -95,11 +95,8 @@ def draw(points: Mapping[str, Point], measure: str, path: Path) -> None:
             label=fill(name, _LETTERS),
         )
     axes.invert_yaxis()
-    axes.set_xlabel(f"{measure} (lower is better)")
-    axes.set_ylabel("PSNR in dB, axis inverted")
-    axes.annotate(
-        "better", (0.02, 0.02), (0.12, 0.12), "axes fraction", arrowprops={"arrowstyle": "->"}
-    )
+    axes.set_xlabel(f"← better    {measure}")
+    axes.set_ylabel("← better    PSNR in dB, axis inverted")
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
