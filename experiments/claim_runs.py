@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments import report
 from experiments.claims import PaperClaims, read_claims
+from experiments.options import COMMANDS, Parser
 from experiments.repeats import LAST, SEED, differing, flat, material, read_run
 from experiments.settings import (
     SettingsError,
@@ -179,8 +180,6 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SettingsError: if the paper, an option or the file of claims is wrong.
     """
-    from experiments.__main__ import COMMANDS, Parser
-
     parser = Parser("claims", f"{COMMANDS['claims'].capitalize()}.")
     parser.add_argument("--paper", required=True, help="its short name, such as crn")
     parser.add_argument("--scale", help="demo or smoke; the published runs without it")

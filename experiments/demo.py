@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.options import Parser
 from experiments.settings import SettingsError
 
 if TYPE_CHECKING:  # its packages take seconds to load, which --help need not
@@ -50,8 +51,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from experiments.__main__ import Parser
-
     parser = Parser("demo", "A page in the browser to try a trained network on photographs.")
     add = parser.add_argument
     add("--ckpt", type=Path, required=True, help="a checkpoint, or the folder of a run")

@@ -17,6 +17,7 @@ from experiments.cli import silence
 from experiments.exportable import Exportable, Tensors, exportable, idle_parts
 from experiments.model_card import Check, card
 from experiments.networks import built, untrained, with_weights
+from experiments.options import COMMANDS, Parser
 from experiments.settings import SettingsError, nearest
 from lightning_modules.run import Run
 
@@ -49,8 +50,6 @@ def main(arguments: Sequence[str]) -> int:
         SettingsError: if an option is wrong, a package is missing, the checkpoint has no network
             that could be exported, or the file answers otherwise than the network.
     """
-    from experiments.__main__ import COMMANDS, Parser
-
     parser = Parser("export", f"{COMMANDS['export'].capitalize()}.")
     parser.add_argument("--ckpt", type=Path, required=True, help="a checkpoint or a run's folder")
     parser.add_argument("--format", default="onnx", help=", ".join(FORMATS))

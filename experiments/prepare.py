@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import testsets
+from experiments.options import Parser
 from experiments.settings import SettingsError
 from experiments.workers import each
 
@@ -67,8 +68,6 @@ def _refuse(error: Exception) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     line = "A data set in the layout of a published one from a folder of photographs."
-    from experiments.__main__ import Parser
-
     parser = Parser("prepare", line)
     add = parser.add_argument
     kinds = (*SETS, *testsets.NAMES)  # the latter are made there

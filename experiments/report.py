@@ -12,6 +12,7 @@ from experiments.costs import costs_section
 from experiments.curves import FOLDER, curves_of, draw, file_name
 from experiments.gallery import gallery_section
 from experiments.leakage import leakage_section
+from experiments.options import COMMANDS, Parser
 from experiments.overview import overview_section
 from experiments.page import page
 from experiments.paper_tables import tables_section
@@ -40,8 +41,6 @@ def main(arguments: Sequence[str] = ()) -> int:
     Raises:
         SettingsError: if there is no run with results, or a file cannot be used.
     """
-    from experiments.__main__ import COMMANDS, Parser
-
     parser = Parser("report", f"{COMMANDS['report'].capitalize()}.")
     parser.add_argument("--without-pictures", action="store_true", help=WITHOUT)
     told = parser.parse_args(arguments)

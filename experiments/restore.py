@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.options import COMMANDS, Parser
 from experiments.settings import SettingsError, first_process
 
 if TYPE_CHECKING:  # their packages take seconds to load, which --help need not
@@ -37,8 +38,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from experiments.__main__ import COMMANDS, Parser
-
     parser = Parser("restore", f"{COMMANDS['restore'].capitalize()}.")
     add = parser.add_argument
     add("--ckpt", type=Path, required=True, help="a checkpoint, or the folder of a run")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.options import COMMANDS, Parser
 from experiments.settings import SettingsError, read_plain, runs_folder
 from experiments.tables import Row, columns_of, markdown, read_rows, show_table
 from experiments.tracking import need_wandb, need_wandb_key
@@ -191,8 +192,6 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SettingsError: if the file or an option is wrong.
     """
-    from experiments.__main__ import COMMANDS, Parser
-
     parser = Parser("sweep", f"{COMMANDS['sweep'].capitalize()}.")
     parser.add_argument("file", type=Path, help="a W&B sweep file")
     parser.add_argument("--local", action="store_true", help="run it here, without a server")

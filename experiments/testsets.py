@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.options import Parser
 from experiments.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -76,8 +77,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from experiments.__main__ import Parser
-
     parser = Parser("prepare", str(__doc__))
     add = parser.add_argument
     add("--set", dest="suite", choices=NAMES, required=True, help="whose test sets")

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.options import Parser
 from experiments.settings import SettingsError
 
 if TYPE_CHECKING:  # its packages take seconds to load, which --help need not
@@ -50,8 +51,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from experiments.__main__ import Parser
-
     line = "The embedding of one photograph transferred onto each frame of a clip: guide | result."
     parser = Parser("transfer", line)
     add = parser.add_argument

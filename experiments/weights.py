@@ -15,6 +15,7 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 
 from experiments.external import TABLE, External, find, hashes_in
+from experiments.options import COMMANDS, Parser
 from experiments.settings import SettingsError
 
 FOLDER = Path("weights")
@@ -38,8 +39,6 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SettingsError: if a name is unknown, a file is a wrong one or a download fails.
     """
-    from experiments.__main__ import COMMANDS, Parser
-
     parser = Parser("weights", f"{COMMANDS['weights'].capitalize()}.")
     parser.add_argument("names", nargs="*", help="what to download; without, the list")
     parser.add_argument("--to", type=Path, default=FOLDER, help=f"the folder, default {FOLDER}/")

@@ -24,7 +24,8 @@ class Perception:
     """Weights of the perception loss (Ledig et al., 2017, which the paper cites as [16]).
 
     Attributes:
-        content: of the squared distance of the features' last map.
+        content: of the squared distance of the features' last map; Ledig et al. divide the maps by
+            12.75, which is 0.006 of it.
         adversarial: of the game against the discriminator.
     """
 

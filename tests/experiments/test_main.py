@@ -7,7 +7,8 @@ from subprocess import PIPE
 
 import pytest
 
-from experiments.__main__ import COMMANDS, main, read_request
+from experiments.__main__ import main, read_request
+from experiments.options import COMMANDS
 from experiments.settings import ROOT, SettingsError
 
 HEAVY = ("torch", "pytorch_lightning", "jsonargparse", "numpy", "wandb", "rich", "omegaconf")
